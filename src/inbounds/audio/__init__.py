@@ -1,0 +1,1 @@
+"""Mel spectrograms inverted to the optimum, and played back."""

@@ -1,0 +1,1 @@
+"""CPU kernels, compiled by Numba; imported only when first needed."""

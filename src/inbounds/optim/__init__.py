@@ -1,0 +1,1 @@
+"""Bound-constrained minimisation: L-BFGS-B, batched."""
