@@ -5,10 +5,14 @@ kernels live in folders named `kernels` and are imported when first needed, so t
 does not pay for Numba.
 """
 
+import contextlib
+import hashlib
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numba
+from numba.core.caching import FunctionCache
 
 # Reassociation lets sums vectorise and `contract` allows fused multiply-adds. NaN and infinity keep
 # their meaning: a NaN in one row must stay there, so `nnan` and `ninf` are never allowed.
@@ -16,7 +20,7 @@ VECTORISED = {"contract", "reassoc", "nsz", "arcp"}
 
 
 def kernel(
-    *, fastmath: bool | set[str] = False, inline: str = "never"
+    *, fastmath: bool | set[str] = False, inline: Literal["never", "always"] = "never"
 ) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function with Numba on its first call.
 
@@ -25,15 +29,42 @@ def kernel(
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        options: dict[str, Any] = {
-            "nogil": True,
-            "fastmath": fastmath,
-            "error_model": "numpy",
-            "inline": inline,
-        }
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # Numba found no folder it may write its cache to
-            return numba.njit(**options)(function)
+        compile_later: Any = numba.njit(nogil=True, fastmath=fastmath, error_model="numpy", inline=inline)
+        dispatcher = compile_later(function)
+        with contextlib.suppress(RuntimeError):  # Numba found no folder it may write its cache to
+            dispatcher._cache = _KernelCache(function)
+        return dispatcher
 
     return decorate
+
+
+def _digest_of_kernels() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*/kernels/*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+_DIGEST = _digest_of_kernels()
+
+
+class _KernelCache(FunctionCache):
+    """Numba's cache, with two differences.
+
+    Numba keys a kernel by its own file, but machine code holds what it calls from other files too: here
+    a change to any kernel recompiles them all. And a cache that fails (the disk is full, a file is cut
+    short) costs time, never the answer.
+    """
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), _DIGEST)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)

@@ -1,0 +1,83 @@
+"""Every item once, whatever the threads; errors arrive; a forked child does not hang."""
+
+import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from inbounds._parallel import for_each_block
+
+
+@pytest.fixture(params=[1, 2, 8])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("count", "block"), [(0, 4), (1, 4), (4, 4), (103, 4), (5, 100)])
+def test_every_item_is_visited_once(threads, count, block):
+    visits = [0] * count
+    blocks = []
+
+    def work(start, stop):
+        blocks.append((start, stop))
+        for item in range(start, stop):
+            visits[item] += 1
+
+    for_each_block(work, count, block)
+    assert visits == [1] * count
+    assert sorted(blocks) == [(start, min(start + block, count)) for start in range(0, count, block)]
+
+
+def test_an_error_in_a_block_reaches_the_caller(threads):
+    def work(start, stop):
+        if start == 6:
+            raise ValueError("block six")
+
+    with pytest.raises(ValueError, match="block six"):
+        for_each_block(work, 20, 2)
+
+
+def test_many_callers_at_once():
+    totals = []
+
+    def call(_):
+        done = []
+        for_each_block(lambda start, stop: done.append(stop - start), 1000, 7)
+        totals.append(sum(done))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(call, range(64)))
+    assert totals == [1000] * 64
+
+
+def _count_in_child(queue):
+    done = []
+    for_each_block(lambda start, stop: done.append(stop - start), 100, 3)
+    queue.put(sum(done))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_makes_its_own_threads():
+    for_each_block(lambda start, stop: None, 100, 3)  # the parent's pool exists
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_count_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=30) == 100
+    child.join(timeout=30)
+    assert child.exitcode == 0
+
+
+def test_blocks_run_on_several_threads():
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        both = threading.Barrier(2)  # passes only if two threads wait at once
+        for_each_block(lambda start, stop: both.wait(timeout=30), 2, 1)
+    finally:
+        torch.set_num_threads(torch_threads)
