@@ -19,7 +19,7 @@ def _checked_modules() -> list[str]:
 
 # torch.compile cannot trace the checks, so tests of it run a second process with this variable set.
 if not os.environ.get("INBOUNDS_UNCHECKED"):
-    install_import_hook(_checked_modules(), "beartype.beartype")
+    install_import_hook(_checked_modules(), "typecheck.checked")
 
 import torch  # noqa: E402
 

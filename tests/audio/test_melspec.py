@@ -12,7 +12,6 @@ from inbounds.audio.melspec import MelSpec
         ({"sample_rate": 0}, "sample_rate must be at least 1"),
         ({"n_fft": 1}, "n_fft must be at least 2"),
         ({"hop_length": 0}, "hop_length must be at least 1"),
-        ({"n_mels": 80.0}, "n_mels must be an integer"),
         ({"win_length": 1025}, "win_length must be at most n_fft, 1024"),
         ({"window": "gauss"}, "window must be one of 'hann'"),
         ({"f_max": 8000.5}, "f_max must be at most 8000"),
@@ -23,7 +22,6 @@ from inbounds.audio.melspec import MelSpec
         ({"padding": 3}, "padding must be 0 when center is True"),
         ({"pad_mode": "edge"}, "pad_mode must be one of 'reflect'"),
         ({"epsilon": -1}, "epsilon must be at least 0"),
-        ({"compression": "ln"}, "compression must be a Compression"),
     ],
 )
 def test_a_field_out_of_range_is_named(changes, sentence):

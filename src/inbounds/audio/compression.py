@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inbounds import _checks
 
-Kind = Literal["none", "ln", "log10", "decibel"]
+KINDS = ("none", "ln", "log10", "decibel")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Compression:
     tensor([[1.0000e+00, 1.0000e-03, 1.0000e-08]])
     """
 
-    kind: Kind = "none"
+    kind: str = "none"
     floor: float = 1e-10
     reference: float | Literal["max"] = 1.0
     dynamic_range: float | None = None
@@ -51,7 +51,7 @@ class Compression:
     shift: float = 0.0
 
     def __post_init__(self) -> None:
-        _checks.choice(self.kind, "compression.kind", ("none", "ln", "log10", "decibel"))
+        _checks.choice(self.kind, "compression.kind", KINDS)
         self._normalise("floor", above=0.0)
         if self.reference != "max":
             self._normalise("reference", above=0.0)

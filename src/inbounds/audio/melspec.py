@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -71,8 +71,8 @@ class MelSpec:
     window: str = "hann"
     f_min: float = 0.0
     f_max: float | None = None
-    mel_scale: Literal["htk", "slaney"] = "htk"
-    norm: Literal["slaney"] | None = None
+    mel_scale: str = "htk"
+    norm: str | None = None
     power: float = 2.0
     center: bool = True
     padding: int = 0

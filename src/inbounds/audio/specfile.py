@@ -136,7 +136,7 @@ def _load(path: Path) -> object:
 
 def _compression(value: object) -> Compression:
     if isinstance(value, str):
-        return Compression(value)  # type: ignore[arg-type]  # checked there
+        return Compression(value)
     if not isinstance(value, Mapping):
         raise TypeError(f"compression must be a kind or a mapping; got {_checks.describe(value)}")
     known = {field.name for field in fields(Compression)}
