@@ -153,11 +153,11 @@ class MelSpec:
                 device=device,
             )
 
-    def mel(self, audio: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch n_mels time"]:
+    def mel(self, audio: Tensor) -> Float[Tensor, "*batch n_mels time"]:
         """The mel spectrogram of audio, compressed as this spec stores it.
 
         Args:
-            audio: samples, at least one, at `sample_rate`. Half precision is computed in float32.
+            audio: (..., samples), at least one, at `sample_rate`. Half precision is computed in float32.
 
         Returns:
             (..., n_mels, time), in the audio's dtype.
@@ -171,7 +171,7 @@ class MelSpec:
         working = audio if audio.dtype in (torch.float32, torch.float64) else audio.float()
         return self.compression.compress(self._energies(working), power=self.power).to(audio.dtype)
 
-    def decompress(self, mel: Float[Tensor, "*batch n_mels time"]) -> Float[Tensor, "*batch n_mels time"]:
+    def decompress(self, mel: Tensor) -> Float[Tensor, "*batch n_mels time"]:
         """The mel energies (power 2) or magnitudes (power 1) behind stored values."""
         _checks.floating(mel, "mel", rank=2)
         if mel.shape[-2] != self.n_mels:

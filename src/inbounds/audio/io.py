@@ -1,0 +1,246 @@
+"""Files in and out: audio and mel spectrograms, each failure one sentence that names the file.
+
+What is written appears under its name only when it is complete: it is written beside it under a temporary
+name and then renamed.
+"""
+
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Container and sample format of each extension that can be written.
+AUDIO_FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+MEL_FORMATS = (".npy", ".pt", ".safetensors")
+
+# libsndfile's Vorbis encoder crashes the process on very long blocks, and above this rate.
+WRITE_BLOCK = 65536
+VORBIS_RATE_LIMIT = 200_000
+
+
+class Audio(NamedTuple):
+    """Samples in [-1, 1], and how many there are in a second."""
+
+    samples: Float[Tensor, "channels samples"]
+    sample_rate: int
+
+
+def read_audio(path: str | Path) -> Audio:
+    """Read a sound file, as float32, whatever libsndfile can read: WAV, FLAC, OGG, MP3, AIFF, ...
+
+    Raises:
+        OSError: if the file cannot be opened.
+        ValueError: if it is not audio, or has no samples, or some that are not finite.
+    """
+    path = _existing(path)
+    try:
+        frames, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (RuntimeError, TypeError) as error:  # libsndfile's errors are RuntimeErrors
+        reason = str(error).split(": ")[-1].rstrip(".").lower()
+        raise ValueError(f"{path} is not audio that can be read: {reason}") from None
+    if len(frames) == 0:
+        raise ValueError(f"{path} holds no samples")
+    samples = torch.from_numpy(np.ascontiguousarray(frames.T))
+    _refuse_nonfinite(samples, path, "samples")
+    return Audio(samples, rate)
+
+
+def write_audio(path: str | Path, samples: Float[Tensor, "channels samples"], sample_rate: int) -> None:
+    """Write .wav or .flac (16 bits) or .ogg (Vorbis). Samples beyond [-1, 1] are clipped.
+
+    Raises:
+        OSError: if the file cannot be written.
+        ValueError: if the extension is another, or the format cannot hold this rate or these channels.
+    """
+    path = Path(path)
+    container, subtype = audio_format(path)
+    frames = samples.detach().clamp(-1, 1).T.contiguous().cpu().float().numpy()
+    if container == "OGG" and sample_rate > VORBIS_RATE_LIMIT:
+        raise ValueError(f"{path} cannot hold more than {VORBIS_RATE_LIMIT} Hz; got {sample_rate}")
+    with replacing(path) as temporary:
+        try:
+            with soundfile.SoundFile(
+                temporary, "w", sample_rate, frames.shape[1], format=container, subtype=subtype
+            ) as file:
+                for start in range(0, len(frames), WRITE_BLOCK):
+                    file.write(frames[start : start + WRITE_BLOCK])
+        except RuntimeError:
+            raise ValueError(
+                f"{path} cannot hold {frames.shape[1]} channel(s) at {sample_rate} Hz; write .wav"
+            ) from None
+
+
+def audio_format(path: Path) -> tuple[str, str]:
+    """The container and sample format an output's extension stands for."""
+    try:
+        return AUDIO_FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise ValueError(f"an audio output must end in .wav, .flac or .ogg; got {path}") from None
+
+
+def resample(
+    samples: Float[Tensor, "channels samples"], source: int, target: int, *, length: int | None = None
+) -> Float[Tensor, "channels resampled"]:
+    """Change the sample rate with soxr's high quality.
+
+    `length` is how many samples to give, by default the nearest to the same duration, and at least one.
+
+    >>> resample(torch.zeros(2, 16000), 16000, 22050).shape
+    torch.Size([2, 22050])
+    """
+    if length is None:
+        length = max(1, round(samples.shape[1] * target / source))
+    if source != target:
+        frames = soxr.resample(np.ascontiguousarray(samples.T.numpy()), source, target)
+        samples = torch.from_numpy(np.ascontiguousarray(frames.T))
+    samples = samples[:, :length]
+    return torch.nn.functional.pad(samples, (0, length - samples.shape[1]))
+
+
+def read_mel(path: str | Path) -> Float[Tensor, "*channels n_mels time"]:
+    """Read a mel spectrogram: .npy (an array), .pt or .safetensors (a tensor, or one named "mel").
+
+    Nothing in the file is run: pickled objects are refused. Half precision comes back as float32, in
+    which the inverse of a logarithm has room.
+
+    Raises:
+        OSError: if the file cannot be opened.
+        ValueError: if it is not such a file, or the array is not (n_mels, time) or (channels, n_mels, time),
+            not floating point, empty, or not finite.
+    """
+    path = _existing(path)
+    load = _MEL_READERS[mel_format(path)]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols
+            found = load(path)
+    except Exception:  # these readers raise anything on a broken file
+        raise ValueError(
+            f"{path} is not a {path.suffix} file that can be read; pickled objects are refused"
+        ) from None
+    mel = _only_tensor(found, path)
+    if not mel.dtype.is_floating_point:
+        raise ValueError(f"{path} must hold floating-point numbers; got {str(mel.dtype)[6:]}")
+    if mel.ndim not in (2, 3) or mel.numel() == 0:
+        raise ValueError(
+            f"{path} must hold (n_mels, time) or (channels, n_mels, time); got {tuple(mel.shape)}"
+        )
+    _refuse_nonfinite(mel, path, "values")
+    return mel if mel.dtype in (torch.float32, torch.float64) else mel.float()
+
+
+def write_mel(path: str | Path, mel: Float[Tensor, "*channels n_mels time"]) -> None:
+    """Write a mel spectrogram in float32, as .npy, .pt or .safetensors (under the name "mel")."""
+    path = Path(path)
+    extension = mel_format(path)
+    mel = mel.detach().cpu().float().contiguous()
+    with replacing(path) as temporary:
+        if extension == ".npy":
+            with temporary.open("wb") as file:
+                np.save(file, mel.numpy())
+        elif extension == ".pt":
+            torch.save(mel, temporary)
+        else:
+            from safetensors.torch import save_file
+
+            save_file({"mel": mel}, temporary)
+
+
+def mel_format(path: Path) -> str:
+    """The extension of a mel file, checked."""
+    if path.suffix.lower() not in MEL_FORMATS:
+        raise ValueError(f"a mel file must end in {', '.join(MEL_FORMATS)}; got {path}")
+    return path.suffix.lower()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it when the block ends well and removed when it does not.
+
+    Folders on the way are made.
+    """
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder; a file's name is needed")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _sentence(error, path, "written") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _existing(path: str | Path) -> Path:
+    """Refuse what cannot be opened or is empty."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; a file is needed")
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise ValueError(f"{path} is empty")
+    except OSError as error:
+        raise _sentence(error, path, "read") from None
+    return path
+
+
+def _sentence(error: OSError, path: Path, verb: str) -> OSError:
+    """The same error, as a sentence that names the file."""
+    if error.errno is None:  # raised here, already a sentence
+        return error
+    return type(error)(f"{path} cannot be {verb}: {(error.strerror or str(error)).lower()}")
+
+
+def _refuse_nonfinite(values: Tensor, path: Path, noun: str) -> None:
+    finite = torch.isfinite(values)
+    if not finite.all():
+        bad = int((~finite).sum())
+        raise ValueError(f"{path} must hold finite {noun}; {bad} of {values.numel()} are NaN or infinite")
+
+
+def _only_tensor(found: object, path: Path) -> Tensor:
+    """The tensor in what a file held: itself, the only one of a mapping, or the one named "mel"."""
+    if isinstance(found, dict):
+        tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        if "mel" in tensors or len(tensors) == 1:
+            return tensors.get("mel", next(iter(tensors.values())))
+        names = ", ".join(map(str, list(tensors)[:5])) or "none"
+        raise ValueError(f'{path} must hold one tensor, or one named "mel"; it holds {names}')
+    if isinstance(found, Tensor):
+        return found
+    raise ValueError(f"{path} must hold a tensor; it holds a {type(found).__name__}")
+
+
+def _load_npy(path: Path) -> Tensor:
+    array = np.load(path, allow_pickle=False)
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
+
+
+def _load_pt(path: Path) -> object:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _load_safetensors(path: Path) -> object:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+_MEL_READERS: dict[str, Callable[[Path], object]] = {
+    ".npy": _load_npy,
+    ".pt": _load_pt,
+    ".safetensors": _load_safetensors,
+}
