@@ -27,7 +27,7 @@ class Cauchy(NamedTuple):
 
     point: Float[Tensor, "b n"]
     free: Bool[Tensor, "b n"]  # the variables that are at no bound there
-    Mc: Float[Tensor, "b 2m"]  # M Wᵀ(point - x)
+    Mc: Float[Tensor, "b two_m"]  # M Wᵀ(point - x)
 
 
 def breakpoints(

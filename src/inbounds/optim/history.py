@@ -30,7 +30,7 @@ class Compact(NamedTuple):
     S: Float[Tensor, "b m n"]
     Y: Float[Tensor, "b m n"]
     theta: Float[Tensor, " b"]
-    half: Float[Tensor, "b 2m 2m"]  # F⁻¹, its columns by slot; zero in the columns of empty slots
+    half: Float[Tensor, "b two_m two_m"]  # F⁻¹, its columns by slot; zero in the columns of empty slots
     sound: Bool[Tensor, " b"]  # θSᵀS + L D⁻¹ Lᵀ was positive definite
 
 
@@ -140,19 +140,19 @@ def compact(memory: Memory) -> Compact:
     return Compact(memory.S, memory.Y, memory.theta, half, sound)
 
 
-def signs(B: Compact) -> Float[Tensor, " 2m"]:
+def signs(B: Compact) -> Float[Tensor, " two_m"]:
     """The diagonal of E."""
     m = B.S.shape[1]
     return torch.cat([B.theta.new_full((m,), -1.0), B.theta.new_ones(m)])
 
 
-def into_memory(B: Compact, v: Float[Tensor, "b n"]) -> Float[Tensor, "b 2m"]:
+def into_memory(B: Compact, v: Float[Tensor, "b n"]) -> Float[Tensor, "b two_m"]:
     """Wᵀv."""
     column = v[:, :, None]
     return torch.cat([B.Y @ column, B.theta[:, None, None] * (B.S @ column)], dim=1).squeeze(-1)
 
 
-def out_of_memory(B: Compact, c: Float[Tensor, "b 2m"]) -> Float[Tensor, "b n"]:
+def out_of_memory(B: Compact, c: Float[Tensor, "b two_m"]) -> Float[Tensor, "b n"]:
     """W c."""
     m = B.S.shape[1]
     return (c[:, None, :m] @ B.Y + (B.theta[:, None] * c[:, m:])[:, None] @ B.S).squeeze(1)

@@ -62,8 +62,8 @@ def _into_box(
 
 
 def _solve_K(
-    memory: Memory, B: Compact, free: Bool[Tensor, "b n"], w: Float[Tensor, "b 2m"]
-) -> tuple[Float[Tensor, "b 2m"], Bool[Tensor, " b"]]:
+    memory: Memory, B: Compact, free: Bool[Tensor, "b n"], w: Float[Tensor, "b two_m"]
+) -> tuple[Float[Tensor, "b two_m"], Bool[Tensor, " b"]]:
     """K⁻¹w by two Cholesky factorisations of m × m blocks: K = [J₁ 0; P J₂] E [J₁ 0; P J₂]ᵀ."""
     m = B.S.shape[1]
     present, by_age = kept(memory), order(memory)
