@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from problems import PROBLEMS, Problem, named
 from scipy import optimize
 from torch import Tensor
 
 from inbounds.optim.box import Box, project
 from inbounds.optim.lbfgsb import advance, init
 from inbounds.optim.state import Options, State, Stop
+from problems import PROBLEMS, Problem, named
 
 DEFAULTS = Options(maxcor=10, ftol=2.2204460492503131e-09, gtol=1e-5, maxiter=15000, maxfun=15000, maxls=20)
 ValueAndGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
