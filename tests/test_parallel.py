@@ -33,6 +33,18 @@ def test_every_item_is_visited_once(threads, count, block):
     assert sorted(blocks) == [(start, min(start + block, count)) for start in range(0, count, block)]
 
 
+def test_work_that_calls_torch_runs_on_single_threads(threads):
+    seen = []
+    for_each_block(lambda start, stop: seen.append(torch.get_num_threads()), 50, 1, calls_torch=True)
+    assert seen == [1] * 50
+    assert torch.get_num_threads() == threads
+    others = []
+    newcomer = threading.Thread(target=lambda: others.append(torch.get_num_threads()))
+    newcomer.start()
+    newcomer.join()
+    assert others == [threads]
+
+
 def test_an_error_in_a_block_reaches_the_caller(threads):
     def work(start, stop):
         if start == 6:
