@@ -265,7 +265,7 @@ def test_it_is_differentiable(method):
     def sound(magnitude):
         return griffin_lim(magnitude, n_fft=8, hop_length=4, init=phase, n_iter=2, method=method)
 
-    assert torch.autograd.gradcheck(sound, magnitude)
+    assert torch.autograd.gradcheck(sound, magnitude, fast_mode=True)
     torch.testing.assert_close(sound(magnitude), sound(magnitude.detach()), rtol=1e-9, atol=1e-9)
 
 
