@@ -1,0 +1,161 @@
+"""Subspace minimisation over the variables free at the Cauchy point. BLNZ (1995), section 5.1, direct primal
+method in the form of the code paper (Zhu et al., 1997); the projected Newton point is that of Morales and Nocedal (2011).
+
+With Z the unit columns of the free variables and A of the others,
+
+    K = ⎡ −D − YᵀZZᵀY/θ   L_aᵀ − R_zᵀ ⎤ ,   L_a strictly lower part of SᵀAAᵀY,
+        ⎣  L_a − R_z       θSᵀAAᵀS   ⎦      R_z upper part of SᵀZZᵀY,
+
+factored as K = Uᵀ E U, E = diag(−I, I), by two Cholesky factors; the Newton direction in the subspace is
+d = r/θ + Zᵀ W K⁻¹ Wᵀ Z r / θ².
+"""
+
+from inbounds._jit import VECTORISED, kernel
+from inbounds.optim.kernels.linalg import cholesky, solve, solve_transposed
+from inbounds.optim.kernels.memory import add_wings, slot_of, times_middle, wings
+
+TILE = 64  # coordinates whose rows of W are gathered at a time
+
+
+@kernel(inner=True)
+def subspace_minimum(x, g, lower, upper, memory, z, scratch):
+    """Move z from the Cauchy point to the subspace minimiser; False where K has no factors."""
+    newton = scratch.d
+    _reduced_gradient(x, g, memory, z, newton, scratch)
+    if not _factor_K(memory, scratch):
+        return False
+    _newton(memory, newton, scratch)
+    if _project(lower, upper, z, newton, scratch) and _ascends(x, g, z):
+        _truncate(lower, upper, z, newton, scratch)
+    return True
+
+
+@kernel(inner=True, fastmath=VECTORISED)
+def _reduced_gradient(x, g, memory, z, r, scratch):
+    """r := −Z Zᵀ(g + θ(z − x) − W M c), zero where not free. Eq. (5.4)."""
+    theta, held = memory.theta, memory.held
+    Mc = scratch.Mw
+    for i in range(x.size):
+        r[i] = -theta * (z[i] - x[i]) - g[i]
+    times_middle(memory, scratch.LD, scratch.T, scratch.c, Mc)
+    for j in range(held, 2 * held):
+        Mc[j] *= theta
+    add_wings(memory, Mc[:held], Mc[held : 2 * held], r)
+    for i in range(x.size):
+        if not scratch.free[i]:
+            r[i] = 0.0
+
+
+@kernel(inner=True, fastmath=VECTORISED)
+def _factor_K(memory, scratch):
+    """scratch.K := U with UᵀEU = K; False where one of its two Cholesky factors does not exist."""
+    K, theta, held = scratch.K, memory.theta, memory.held
+    wide = 2 * held
+    _inner_products(memory, scratch)
+    for i in range(held):
+        for j in range(i, held):
+            K[i, j] /= theta
+            K[held + i, held + j] *= theta
+        K[i, i] += memory.SY[i, i]
+    if not cholesky(K, 0, held):
+        return False
+    # the (1, 2) block becomes U₁₁⁻ᵀ(R_zᵀ − L_aᵀ), and its Gram matrix is added to the (2, 2) block
+    for i in range(held):
+        for j in range(held, wide):
+            K[i, j] /= K[i, i]
+        for k in range(i + 1, held):
+            for j in range(held, wide):
+                K[k, j] -= K[i, k] * K[i, j]
+        for a in range(held, wide):
+            for b in range(a, wide):
+                K[a, b] += K[i, a] * K[i, b]
+    return cholesky(K, held, wide)
+
+
+@kernel(inner=True, fastmath=VECTORISED)
+def _inner_products(memory, scratch):
+    """The upper triangle of K := ⎡ YᵀZZᵀY  R_zᵀ − L_aᵀ ⎤, one rank-one term a coordinate.
+                                  ⎣            SᵀAAᵀS   ⎦
+    """
+    K, tile, free = scratch.K, scratch.tile, scratch.free
+    held = memory.held
+    wide = 2 * held
+    n = free.size
+    K[:wide, :wide] = 0.0
+    for start in range(0, n, TILE):
+        stop = min(start + TILE, n)
+        for j in range(held):
+            slot = slot_of(memory, j)
+            y, s = memory.Y[slot], memory.S[slot]
+            for i in range(start, stop):
+                tile[i - start, j] = y[i]
+                tile[i - start, held + j] = s[i]
+        for i in range(start, stop):
+            w = tile[i - start]
+            if free[i]:
+                for a in range(held):
+                    for b in range(a, held + a + 1):
+                        K[a, b] += w[a] * w[b]
+            else:
+                for a in range(held):
+                    for b in range(held + a + 1, wide):
+                        K[a, b] -= w[a] * w[b]
+                    for b in range(held + a, wide):
+                        K[held + a, b] += w[held + a] * w[b]
+
+
+@kernel(inner=True, fastmath=VECTORISED)
+def _newton(memory, r, scratch):
+    """r := the subspace Newton direction of the reduced gradient r. Eq. (5.11), with K in place of M⁻¹N."""
+    theta, held, v, K = memory.theta, memory.held, scratch.w, scratch.K
+    wide = 2 * held
+    wings(memory, r, v)
+    solve_transposed(K, 0, wide, v)
+    for j in range(held):
+        v[j] = -v[j]
+    solve(K, 0, wide, v)
+    for j in range(held):
+        v[j] /= theta
+    add_wings(memory, v[:held], v[held:wide], r)
+    for i in range(r.size):
+        r[i] = r[i] / theta if scratch.free[i] else 0.0
+
+
+@kernel(inner=True)
+def _project(lower, upper, z, newton, scratch):
+    """z := P(z + newton), the Cauchy point being kept in scratch.cauchy; is a bound reached?"""
+    reached = False
+    for i in range(z.size):
+        scratch.cauchy[i] = z[i]
+        if scratch.free[i]:
+            z[i] = min(max(z[i] + newton[i], lower[i]), upper[i])
+            reached |= z[i] == lower[i] or z[i] == upper[i]
+    return reached
+
+
+@kernel(inner=True, fastmath=VECTORISED)
+def _ascends(x, g, z):
+    """Is z − x no descent direction?"""
+    total = 0.0
+    for i in range(x.size):
+        total += (z[i] - x[i]) * g[i]
+    return total > 0.0
+
+
+@kernel(inner=True)
+def _truncate(lower, upper, z, newton, scratch):
+    """z := the last point of the box on the way from the Cauchy point along the Newton direction. Eq. (5.8)."""
+    alpha, blocking = 1.0, -1
+    for i in range(z.size):
+        z[i] = scratch.cauchy[i]
+        if not scratch.free[i] or newton[i] == 0.0:
+            continue
+        room = (upper[i] if newton[i] > 0.0 else lower[i]) - z[i]
+        # the box is left before alpha: compared as products, for a tiny newton[i] must not divide
+        if abs(newton[i]) * alpha > abs(room):
+            alpha, blocking = room / newton[i], i
+    for i in range(z.size):
+        if scratch.free[i]:
+            z[i] = min(max(z[i] + alpha * newton[i], lower[i]), upper[i])
+    if blocking >= 0:
+        z[blocking] = upper[blocking] if newton[blocking] > 0.0 else lower[blocking]

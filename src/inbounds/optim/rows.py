@@ -1,0 +1,79 @@
+"""The row engine: compiled kernels that advance one row at a time, over a pool of threads. CPU, small n.
+
+It does exactly what the tensor engine does, in the same State. For speed it works in place: the State given to
+`advance` is used up, and the one returned owns its tensors.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from inbounds._parallel import for_each_block
+from inbounds.optim.box import Box
+from inbounds.optim.state import Memory, Options, Search, State, first_state
+
+WORK = 1024  # variables in a block of rows, so that a block is worth handing to a thread
+
+
+class _Views(NamedTuple):
+    """What the kernels are given, in NumPy's terms, and the tensors it was made from."""
+
+    box: Box
+    options: Options
+    arguments: tuple[Any, ...]
+
+
+class _RowState(State):
+    """A State that keeps the NumPy views of its own tensors between two calls."""
+
+    views: _Views
+
+
+def init(
+    x: Float[Tensor, "b n"], f: Float[Tensor, " b"], g: Float[Tensor, "b n"], box: Box, options: Options
+) -> State:
+    """The state of rows evaluated at x0, their first trial points asked for."""
+    return _run(_with_views(first_state(x, f, g, options), box, options), f, g, first=True)
+
+
+def advance(
+    state: State, f: Float[Tensor, " b"], g: Float[Tensor, "b n"], box: Box, options: Options
+) -> State:
+    """Move every running row one step, given f and its gradient at `state.trial`. Uses the state up."""
+    views = getattr(state, "views", None)
+    if views is None or views.box is not box or views.options is not options:
+        state = _with_views(state, box, options)
+    return _run(state, f, g, first=False)
+
+
+def _with_views(state: State, box: Box, options: Options) -> "_RowState":
+    arrays = State(*(_arrays(part) for part in state))
+    numbers = Options(*(kind(value) for kind, value in zip(_KINDS, options, strict=True)))
+    viewed = _RowState(*state)
+    viewed.views = _Views(box, options, (arrays, Box(*(part.numpy() for part in box)), numbers))
+    return viewed
+
+
+_KINDS = (int, float, float, int, int, int, float)  # of Options' fields: one compilation, whatever a user typed
+
+
+def _arrays(part: Tensor | Memory | Search) -> Any:
+    if isinstance(part, Tensor):
+        return part.numpy()
+    return type(part)(*(field.numpy() for field in part))
+
+
+def _run(state: "_RowState", f: Tensor, g: Tensor, *, first: bool) -> State:
+    from inbounds.optim.kernels.advance import advance_rows
+
+    rows, n = state.x.shape
+    values, gradients = f.contiguous().numpy(), g.contiguous().numpy()
+    arguments = state.views.arguments
+
+    def work(start: int, stop: int) -> None:
+        advance_rows(start, stop, values, gradients, *arguments, first)
+
+    for_each_block(work, rows, max(1, WORK // max(1, n)))
+    return state
