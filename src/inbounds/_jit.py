@@ -20,17 +20,30 @@ VECTORISED = {"contract", "reassoc", "nsz", "arcp"}
 
 
 def kernel(
-    *, fastmath: bool | set[str] = False, inline: Literal["never", "always"] = "never"
+    *, fastmath: bool | set[str] = False, inline: Literal["never", "always"] = "never", inner: bool = False
 ) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function with Numba on its first call.
+
+    An `inner` kernel is called by other kernels only. It has no entry from Python, which for a function of
+    many arrays takes longer to compile than the function itself, and is cached as a part of its callers.
 
     The machine code is cached beside the source or in the user's cache folder. Where neither can be
     written (a read-only install without a home), the kernel is compiled anew in each process.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        compile_later: Any = numba.njit(nogil=True, fastmath=fastmath, error_model="numpy", inline=inline)
+        compile_later: Any = numba.njit(
+            nogil=True,
+            fastmath=fastmath,
+            error_model="numpy",
+            inline=inline,
+            no_cpython_wrapper=inner,
+            no_cfunc_wrapper=inner,
+            _nrt=not inner,
+        )
         dispatcher = compile_later(function)
+        if inner:
+            return dispatcher
         with contextlib.suppress(RuntimeError):  # Numba found no folder it may write its cache to
             dispatcher._cache = _KernelCache(function)
         return dispatcher

@@ -7,7 +7,7 @@ import numpy as np
 
 from inbounds._jit import VECTORISED, kernel
 from inbounds.optim.kernels.cauchy import cauchy_point
-from inbounds.optim.kernels.linalg import dot
+from inbounds.optim.kernels.linalg import copy, dot, fill
 from inbounds.optim.kernels.linesearch import accepts, begin_search
 from inbounds.optim.kernels.memory import factor_middle, forget, remember
 from inbounds.optim.kernels.subspace import TILE, subspace_minimum
@@ -100,7 +100,7 @@ def _evaluated(i, f, g, state, box, options):
 def _accept(i, f, g, slope, state, box, options):
     """The trial becomes the row's point; test for stops in SciPy's order; remember the pair."""
     x, g_before, f_before = state.x[i], state.g[i], state.f[i]
-    x[:] = state.trial[i]
+    copy(state.trial[i], x)
     state.f[i] = f
     state.nit[i] += 1
     stop = RUNNING
@@ -117,7 +117,7 @@ def _accept(i, f, g, slope, state, box, options):
     curvature = (slope - slope_before) * step  # sᵀy
     if stop == RUNNING and curvature > np.finfo(g.dtype).eps * -slope_before * step:
         remember(state.memory, i, step, state.direction[i], g, g_before, curvature)
-    g_before[:] = g
+    copy(g, g_before)
 
 
 @kernel(inner=True)
@@ -163,14 +163,14 @@ def _direction(i, state, box, scratch):
     if box.constrained[i] or memory.held == 0:
         cauchy_point(x, g, lower, upper, memory, np.finfo(x.dtype).eps, target, scratch)
     else:
-        target[:] = x
-        scratch.free[:] = True
-        scratch.c[:] = 0.0
+        copy(x, target)
+        fill(scratch.free, True)
+        fill(scratch.c, 0.0)
     if memory.held and not subspace_minimum(x, g, lower, upper, memory, target, scratch):
         return False
     for k in range(x.size):
         direction[k] = target[k] - x[k]
-    return dot(g, direction) < 0.0
+    return -math.inf < dot(g, direction) < 0.0
 
 
 @kernel(inner=True)
@@ -196,7 +196,7 @@ def _set_trial(i, state, box):
     x, direction, trial = state.x[i], state.direction[i], state.trial[i]
     lower, upper = box.lower[i], box.upper[i]
     if step == 1.0:
-        trial[:] = state.target[i]
+        copy(state.target[i], trial)
         return
     for k in range(x.size):
         trial[k] = min(max(x[k] + step * direction[k], lower[k]), upper[k])

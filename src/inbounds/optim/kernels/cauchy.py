@@ -8,7 +8,7 @@ import math
 
 from inbounds._jit import kernel
 from inbounds.optim.kernels.heap import heapify, pop
-from inbounds.optim.kernels.linalg import dot
+from inbounds.optim.kernels.linalg import dot, fill
 from inbounds.optim.kernels.memory import slot_of, times_middle, wings
 
 
@@ -54,7 +54,7 @@ def _walk(x, lower, upper, memory, eps, breaks, bounded, z, scratch):
     """Algorithm CP: the t of the Cauchy point. Variables met on the way are put on their bound in z."""
     d, p, c, w, Mw, free = scratch.d, scratch.p, scratch.c, scratch.w, scratch.Mw, scratch.free
     theta, wide = memory.theta, 2 * memory.held
-    c[:wide] = 0.0
+    fill(c, 0.0)
     slope = -dot(d, d)  # f′
     curvature = -theta * slope  # f″ = θdᵀd − pᵀMp
     least_curvature = eps * curvature

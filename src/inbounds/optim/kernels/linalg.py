@@ -18,6 +18,20 @@ def dot(a, b):
     return total
 
 
+@kernel(inner=True)
+def copy(source, target):
+    """target := source."""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@kernel(inner=True)
+def fill(target, value):
+    """Every entry of target := value."""
+    for i in range(target.size):
+        target[i] = value
+
+
 @kernel(inner=True, fastmath=VECTORISED)
 def cholesky(A, start, stop):
     """Factor the block [start:stop, start:stop] of A in place, A = UᵀU; False if it is not positive definite.

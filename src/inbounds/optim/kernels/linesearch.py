@@ -53,10 +53,17 @@ def accepts(search, i, f0, f, slope):
 
 @kernel(inner=True)
 def _back_away(search, i):
-    """At a step without a finite value the box ends, in effect: go half way back to the best step."""
-    step = search.best_step[i] + 0.5 * (search.step[i] - search.best_step[i])
-    if step > search.best_step[i]:
+    """Without a finite value there, the box ends before the step: go back towards the best one.
+
+    Half way the first five times, nine tenths of the way from then on.
+    """
+    best = search.best_step[i]
+    keep = 0.5 if search.evaluations[i] <= 5 else 0.1
+    step = best + keep * (search.step[i] - best)
+    if step > best:
         search.step_max[i] = step
+    if not search.bracketed[i]:
+        search.low[i], search.high[i] = best, step
     search.step[i] = step
 
 

@@ -11,7 +11,7 @@ v and M v have 2·held entries: those of Y, oldest first, then those of θS.
 """
 
 from inbounds._jit import VECTORISED, kernel
-from inbounds.optim.kernels.linalg import cholesky, dot, solve, solve_transposed
+from inbounds.optim.kernels.linalg import cholesky, dot, fill, solve, solve_transposed
 
 
 @kernel(inner=True)
@@ -80,10 +80,11 @@ def add_wings(memory, weights_Y, weights_S, vector):
 @kernel(inner=True)
 def forget(memory, row):
     """Drop every pair of a row of the whole Memory: B = I again."""
-    memory.S[row] = 0.0
-    memory.Y[row] = 0.0
-    memory.SY[row] = 0.0
-    memory.SS[row] = 0.0
+    for j in range(memory.S.shape[1]):
+        fill(memory.S[row, j], 0.0)
+        fill(memory.Y[row, j], 0.0)
+        fill(memory.SY[row, j], 0.0)
+        fill(memory.SS[row, j], 0.0)
     memory.head[row] = 0
     memory.held[row] = 0
     memory.theta[row] = 1.0

@@ -11,7 +11,7 @@ d = r/θ + Zᵀ W K⁻¹ Wᵀ Z r / θ².
 """
 
 from inbounds._jit import VECTORISED, kernel
-from inbounds.optim.kernels.linalg import cholesky, solve, solve_transposed
+from inbounds.optim.kernels.linalg import cholesky, fill, solve, solve_transposed
 from inbounds.optim.kernels.memory import add_wings, slot_of, times_middle, wings
 
 TILE = 64  # coordinates whose rows of W are gathered at a time
@@ -81,7 +81,8 @@ def _inner_products(memory, scratch):
     held = memory.held
     wide = 2 * held
     n = free.size
-    K[:wide, :wide] = 0.0
+    for j in range(wide):
+        fill(K[j], 0.0)
     for start in range(0, n, TILE):
         stop = min(start + TILE, n)
         for j in range(held):
