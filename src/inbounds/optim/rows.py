@@ -56,7 +56,15 @@ def _with_views(state: State, box: Box, options: Options) -> "_RowState":
     return viewed
 
 
-_KINDS = (int, float, float, int, int, int, float)  # of Options' fields: one compilation, whatever a user typed
+_KINDS = (
+    int,
+    float,
+    float,
+    int,
+    int,
+    int,
+    float,
+)  # of Options' fields: one compilation, whatever a user typed
 
 
 def _arrays(part: Tensor | Memory | Search) -> Any:

@@ -75,7 +75,7 @@ def _factor_K(memory, scratch):
 @kernel(inner=True, fastmath=VECTORISED)
 def _inner_products(memory, scratch):
     """The upper triangle of K := ⎡ YᵀZZᵀY  R_zᵀ − L_aᵀ ⎤, one rank-one term a coordinate.
-                                  ⎣            SᵀAAᵀS   ⎦
+    ⎣            SᵀAAᵀS   ⎦
     """
     K, tile, free = scratch.K, scratch.tile, scratch.free
     held = memory.held
