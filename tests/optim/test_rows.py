@@ -2,11 +2,11 @@
 
 import math
 
-import problems
 import pytest
 import torch
 from scipy.optimize import minimize as scipy_minimize
 
+import problems
 from inbounds.optim import rows
 from inbounds.optim.box import Box
 from inbounds.optim.state import Options, State, Stop, take

@@ -1,18 +1,17 @@
 """The row engine: compiled kernels that advance one row at a time, over a pool of threads. CPU, small n.
 
-It does exactly what the tensor engine does, in the same State. For speed it works in place: the State given to
+It does what the tensor engine does, in the same State. For speed it works in place: the State given to
 `advance` is used up, and the one returned owns its tensors.
 """
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
 from inbounds._parallel import for_each_block
 from inbounds.optim.box import Box
-from inbounds.optim.state import Memory, Options, Search, State, first_state
+from inbounds.optim.state import Options, State, first_state
 
 WORK = 1024  # variables in a block of rows, so that a block is worth handing to a thread
 
@@ -49,14 +48,20 @@ def advance(
 
 
 def _with_views(state: State, box: Box, options: Options) -> "_RowState":
-    arrays = State(*(_arrays(part) for part in state))
-    numbers = Options(*(kind(value) for kind, value in zip(_KINDS, options, strict=True)))
+    numbers = Options(
+        int(options.maxcor),
+        float(options.ftol),
+        float(options.gtol),
+        int(options.maxiter),
+        int(options.maxfun),
+        int(options.maxls),
+        float(options.first_step),
+    )  # one compilation, whatever kind of numbers came
     viewed = _RowState(*state)
-    viewed.views = _Views(box, options, (arrays, Box(*(part.numpy() for part in box)), numbers))
+    viewed.views = _Views(box, options, (_arrays(State(*state)), _arrays(box), numbers))
     return viewed
 
 
-_KINDS = (
     int,
     float,
     float,
@@ -67,10 +72,9 @@ _KINDS = (
 )  # of Options' fields: one compilation, whatever a user typed
 
 
-def _arrays(part: Tensor | Memory | Search) -> Any:
-    if isinstance(part, Tensor):
-        return part.numpy()
-    return type(part)(*(field.numpy() for field in part))
+def _arrays(part: Any) -> Any:
+    """A tensor's array, or a named tuple of tensors as one of arrays."""
+    return part.numpy() if isinstance(part, Tensor) else type(part)(*map(_arrays, part))
 
 
 def _run(state: "_RowState", f: Tensor, g: Tensor, *, first: bool) -> State:

@@ -84,7 +84,7 @@ def _starts(i, state, box, options):
 @kernel(inner=True)
 def _evaluated(i, f, g, state, box, options):
     """Take f and g at the row's trial point: does it want a new direction?"""
-    search, memory = state.search, state.memory
+    search = state.search
     state.nfev[i] += 1
     slope = dot(g, state.direction[i])
     if not accepts(search, i, state.f[i], f, slope):
@@ -151,7 +151,7 @@ def _new_search(i, state, box, options, scratch):
 
 @kernel(inner=True)
 def _direction(i, state, box, scratch):
-    """target := the minimiser of the quadratic model in the box, direction := target − x; is it one of descent?"""
+    """Sets target to the model's minimiser in the box, direction = target − x: is it one of descent?"""
     x, g, target, direction = state.x[i], state.g[i], state.target[i], state.direction[i]
     lower, upper = box.lower[i], box.upper[i]
     whole = state.memory
@@ -175,7 +175,7 @@ def _direction(i, state, box, scratch):
 
 @kernel(inner=True)
 def _step_max(i, state, box):
-    """Where the ray from x along the direction leaves the box; 1 in the first iteration, as in the reference."""
+    """Where the ray from x along the direction leaves the box; in the first iteration 1, SciPy's rule."""
     if not box.constrained[i]:
         return FARTHEST
     if state.nit[i] == 0:
@@ -191,7 +191,7 @@ def _step_max(i, state, box):
 
 @kernel(inner=True)
 def _set_trial(i, state, box):
-    """The trial point of the step asked for: the target itself at step 1, else x + αd, inside the box to the bit."""
+    """Sets trial: the target itself at step 1, else x + αd, inside the box to the bit."""
     step = state.search.step[i]
     x, direction, trial = state.x[i], state.direction[i], state.trial[i]
     lower, upper = box.lower[i], box.upper[i]

@@ -1,4 +1,4 @@
-"""The generalised Cauchy point: the first minimiser of the quadratic model along P(x − t g). BLNZ (1995), section 4.
+"""The generalised Cauchy point: the first minimiser of the model along P(x − t g). BLNZ (1995), section 4.
 
 The path bends at the breakpoints tᵢ, where variable i reaches its bound. On a segment the model is a parabola
 in t with derivatives f′ and f″; at each breakpoint one variable stops, and both are updated in O(m²).
@@ -14,7 +14,7 @@ from inbounds.optim.kernels.memory import slot_of, times_middle, wings
 
 @kernel(inner=True)
 def cauchy_point(x, g, lower, upper, memory, eps, z, scratch):
-    """z := the Cauchy point, scratch.free := the variables not at a bound there, scratch.c := Wᵀ(z − x)."""
+    """Sets z to the Cauchy point, scratch.free to who is not at a bound there, scratch.c = Wᵀ(z − x)."""
     breaks, bounded = _breakpoints(x, g, lower, upper, z, scratch)
     reached = _walk(x, lower, upper, memory, eps, breaks, bounded, z, scratch)
     d = scratch.d
@@ -25,7 +25,7 @@ def cauchy_point(x, g, lower, upper, memory, eps, z, scratch):
 
 @kernel(inner=True)
 def _breakpoints(x, g, lower, upper, z, scratch):
-    """d := −g where the box lets a variable move, else 0; z := x. Eqs. (4.1), (4.2).
+    """Sets d = −g where the box lets a variable move, else 0; z = x. Eqs. (4.1), (4.2).
 
     Returns how many breakpoints there are (in scratch.t, of the variables scratch.order) and whether every
     moving variable has one.
@@ -98,7 +98,7 @@ def _walk(x, lower, upper, memory, eps, breaks, bounded, z, scratch):
 
 @kernel(inner=True)
 def _row_of_wings(memory, b, w):
-    """w := the b-th row of W."""
+    """Sets w to the b-th row of W."""
     held = memory.held
     for j in range(held):
         slot = slot_of(memory, j)
@@ -108,7 +108,7 @@ def _row_of_wings(memory, b, w):
 
 @kernel(inner=True)
 def _next_break(t, order, breaks, passed):
-    """The earliest breakpoint not passed and its variable; the heap is built only if a second one is asked for."""
+    """The earliest breakpoint not passed, and its variable; often the first is all that is asked for."""
     last = breaks - 1 - passed
     if passed == 0:
         first = 0

@@ -1,7 +1,7 @@
 """A binary heap of breakpoints, least first: two parallel arrays, keys and what they stand for.
 
-Equal keys leave the heap in the order of Williams' heapsort (CACM algorithm 232), built by insertion, as in the
-reference: of variables that reach their bounds together, which one is fixed first decides what stays free.
+Equal keys leave the heap in the order of Williams' heapsort (CACM algorithm 232), built by insertion, as in
+the reference: of variables that reach their bounds together, the first to be fixed decides what stays free.
 """
 
 from inbounds._jit import kernel

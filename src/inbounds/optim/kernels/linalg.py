@@ -20,14 +20,14 @@ def dot(a, b):
 
 @kernel(inner=True)
 def copy(source, target):
-    """target := source."""
+    """Sets target = source."""
     for i in range(target.size):
         target[i] = source[i]
 
 
 @kernel(inner=True)
 def fill(target, value):
-    """Every entry of target := value."""
+    """Sets every entry of target."""
     for i in range(target.size):
         target[i] = value
 
@@ -56,7 +56,7 @@ def cholesky(A, start, stop):
 
 @kernel(inner=True, fastmath=VECTORISED)
 def solve_transposed(U, start, stop, b):
-    """b := U⁻ᵀ b for the triangular block [start:stop] of U, b indexed from 0."""
+    """Sets b = U⁻ᵀ b for the triangular block [start:stop] of U, b indexed from 0."""
     for i in range(stop - start):
         b[i] /= U[start + i, start + i]
         known = b[i]
@@ -66,7 +66,7 @@ def solve_transposed(U, start, stop, b):
 
 @kernel(inner=True, fastmath=VECTORISED)
 def solve(U, start, stop, b):
-    """b := U⁻¹ b for the triangular block [start:stop] of U, b indexed from 0."""
+    """Sets b = U⁻¹ b for the triangular block [start:stop] of U, b indexed from 0."""
     for i in range(stop - start - 1, -1, -1):
         total = b[i]
         for j in range(i + 1, stop - start):

@@ -1,8 +1,10 @@
 """The line search of Moré and Thuente (1994), as dcsrch and dcstep of MINPACK-2: one evaluation at a time.
 
-φ(α) = f(x + αd). The interval between `best` and `other` holds a step with sufficient decrease and small slope,
-    φ(α) ≤ φ(0) + μ α φ′(0),   |φ′(α)| ≤ η |φ′(0)|,
-once `bracketed`. Kernels here read and write row i of a whole `Search`.
+φ(α) = f(x + αd). Once `bracketed`, between `best` and `other` lies a step of enough decrease and small slope:
+
+    φ(α) ≤ φ(0) + μ α φ′(0),   |φ′(α)| ≤ η |φ′(0)|.
+
+Kernels here read and write row i of a whole `Search`.
 """
 
 import math
@@ -69,7 +71,7 @@ def _back_away(search, i):
 
 @kernel(inner=True)
 def _shrink(search, i, f, slope, tilt):
-    """Put the step in place of an end of the interval, and the minimiser of an interpolant in `search.step`."""
+    """Replace an end of the interval by the step, and the step by an interpolant's minimiser."""
     step = search.step[i]
     best, other = search.best_step[i], search.other_step[i]
     best_f, best_slope = search.best_f[i] - best * tilt, search.best_slope[i] - tilt
@@ -129,7 +131,7 @@ def _interpolate(best, other, trial, opposite, bracketed, low, high):
 
 @kernel(inner=True)
 def _cubic_minimum(a, f_a, slope_a, b, f_b, slope_b):
-    """Where the cubic through both points has its minimum, as a fraction of the way from a to b; and its root."""
+    """The minimum of the cubic through both points, as a fraction of the way from a to b; and its root."""
     theta = 3.0 * (f_a - f_b) / (b - a) + slope_a + slope_b
     scale = max(abs(theta), abs(slope_a), abs(slope_b))
     gamma = scale * math.sqrt(max(0.0, (theta / scale) ** 2 - (slope_a / scale) * (slope_b / scale)))
@@ -140,7 +142,7 @@ def _cubic_minimum(a, f_a, slope_a, b, f_b, slope_b):
 
 @kernel(inner=True)
 def _next_step(search, i):
-    """Safeguard the interpolant's step: bisect where the interval shrinks too slowly, stay within the limits."""
+    """Safeguard the step: bisect where the interval shrinks too slowly, stay within the limits."""
     step = search.step[i]
     best, other = search.best_step[i], search.other_step[i]
     if search.bracketed[i]:

@@ -24,7 +24,7 @@ def slot_of(memory, j):
 
 @kernel(inner=True, fastmath=VECTORISED)
 def factor_middle(memory, LD, T):
-    """LD := L D⁻¹ and T := U of θSᵀS + L D⁻¹ Lᵀ = UᵀU, eq. (3.6); False where that is not positive definite."""
+    """Sets LD = L D⁻¹ and T = U, θSᵀS + L D⁻¹ Lᵀ = UᵀU; False if that is not positive definite."""
     held, SY, SS, theta = memory.held, memory.SY, memory.SS, memory.theta
     for i in range(held):
         for k in range(i):
@@ -39,7 +39,7 @@ def factor_middle(memory, LD, T):
 
 @kernel(inner=True, fastmath=VECTORISED)
 def times_middle(memory, LD, T, v, Mv):
-    """Mv := M v.  T p₂ = v₂ + L D⁻¹ v₁ and D p₁ = Lᵀ p₂ − v₁, the two rows of M⁻¹ p = v."""
+    """Sets Mv = M v.  T p₂ = v₂ + L D⁻¹ v₁ and D p₁ = Lᵀ p₂ − v₁, the two rows of M⁻¹ p = v."""
     held, SY = memory.held, memory.SY
     p1, p2 = Mv[:held], Mv[held : 2 * held]
     for i in range(held):
@@ -58,7 +58,7 @@ def times_middle(memory, LD, T, v, Mv):
 
 @kernel(inner=True)
 def wings(memory, vector, Wv):
-    """Wv := Wᵀ vector."""
+    """Sets Wv = Wᵀ vector."""
     held = memory.held
     for j in range(held):
         slot = slot_of(memory, j)
@@ -68,7 +68,7 @@ def wings(memory, vector, Wv):
 
 @kernel(inner=True, fastmath=VECTORISED)
 def add_wings(memory, weights_Y, weights_S, vector):
-    """vector += Y weights_Y + S weights_S."""
+    """Adds Y weights_Y + S weights_S to the vector."""
     for j in range(memory.held):
         slot = slot_of(memory, j)
         y, s = memory.Y[slot], memory.S[slot]

@@ -1,5 +1,6 @@
-"""Subspace minimisation over the variables free at the Cauchy point. BLNZ (1995), section 5.1, direct primal
-method in the form of the code paper (Zhu et al., 1997); the projected Newton point is that of Morales and Nocedal (2011).
+"""Subspace minimisation over the variables free at the Cauchy point. BLNZ (1995), section 5.1.
+
+The direct primal method, as code 3.0 has it: with Morales and Nocedal's projected Newton point (2011).
 
 With Z the unit columns of the free variables and A of the others,
 
@@ -32,7 +33,7 @@ def subspace_minimum(x, g, lower, upper, memory, z, scratch):
 
 @kernel(inner=True, fastmath=VECTORISED)
 def _reduced_gradient(x, g, memory, z, r, scratch):
-    """r := −Z Zᵀ(g + θ(z − x) − W M c), zero where not free. Eq. (5.4)."""
+    """Sets r = −Z Zᵀ(g + θ(z − x) − W M c), zero where not free. Eq. (5.4)."""
     theta, held = memory.theta, memory.held
     Mc = scratch.Mw
     for i in range(x.size):
@@ -107,7 +108,7 @@ def _inner_products(memory, scratch):
 
 @kernel(inner=True, fastmath=VECTORISED)
 def _newton(memory, r, scratch):
-    """r := the subspace Newton direction of the reduced gradient r. Eq. (5.11), with K in place of M⁻¹N."""
+    """From the reduced gradient r to the Newton direction, in place. Eq. (5.11), K for M⁻¹N."""
     theta, held, v, K = memory.theta, memory.held, scratch.w, scratch.K
     wide = 2 * held
     wings(memory, r, v)
@@ -124,7 +125,7 @@ def _newton(memory, r, scratch):
 
 @kernel(inner=True)
 def _project(lower, upper, z, newton, scratch):
-    """z := P(z + newton), the Cauchy point being kept in scratch.cauchy; is a bound reached?"""
+    """Sets z = P(z + newton), keeping the Cauchy point in scratch.cauchy; is a bound reached?"""
     reached = False
     for i in range(z.size):
         scratch.cauchy[i] = z[i]
@@ -145,7 +146,7 @@ def _ascends(x, g, z):
 
 @kernel(inner=True)
 def _truncate(lower, upper, z, newton, scratch):
-    """z := the last point of the box on the way from the Cauchy point along the Newton direction. Eq. (5.8)."""
+    """Sets z to the box's last point on the way from the Cauchy point along newton. Eq. (5.8)."""
     alpha, blocking = 1.0, -1
     for i in range(z.size):
         z[i] = scratch.cauchy[i]
