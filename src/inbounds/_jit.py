@@ -32,7 +32,8 @@ def kernel(
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        compile_later: Any = numba.njit(
+        njit: Any = numba.njit
+        dispatcher = njit(
             nogil=True,
             fastmath=fastmath,
             error_model="numpy",
@@ -40,8 +41,7 @@ def kernel(
             no_cpython_wrapper=inner,
             no_cfunc_wrapper=inner,
             _nrt=not inner,
-        )
-        dispatcher = compile_later(function)
+        )(function)
         if inner:
             return dispatcher
         with contextlib.suppress(RuntimeError):  # Numba found no folder it may write its cache to

@@ -17,67 +17,52 @@ WORK = 1024  # variables in a block of rows, so that a block is worth handing to
 
 
 class _Views(NamedTuple):
-    """What the kernels are given, in NumPy's terms, and the tensors it was made from."""
+    """What the kernels are given, in NumPy's terms, and the box and options it was made from."""
 
     box: Box
     options: Options
-    arguments: tuple[Any, ...]
+    arguments: tuple[Any, Any, Options]  # state and box as arrays
 
 
 class _RowState(State):
-    """A State that keeps the NumPy views of its own tensors between two calls."""
+    """A State that keeps the NumPy views of its own tensors from one call to the next."""
 
     views: _Views
+
+    @classmethod
+    def of(cls, state: State, box: Box, options: Options) -> "_RowState":
+        numbers = Options(  # compiled once, whatever kind of numbers came
+            maxcor=int(options.maxcor),
+            ftol=float(options.ftol),
+            gtol=float(options.gtol),
+            maxiter=int(options.maxiter),
+            maxfun=int(options.maxfun),
+            maxls=int(options.maxls),
+            first_step=float(options.first_step),
+        )
+        viewed = cls(*state)
+        viewed.views = _Views(box, options, (_arrays(State(*state)), _arrays(box), numbers))
+        return viewed
 
 
 def init(
     x: Float[Tensor, "b n"], f: Float[Tensor, " b"], g: Float[Tensor, "b n"], box: Box, options: Options
 ) -> State:
-    """The state of rows evaluated at x0, their first trial points asked for."""
-    return _run(_with_views(first_state(x, f, g, options), box, options), f, g, first=True)
+    """The state of rows evaluated at x, a point of the box; `trial` is where to evaluate next."""
+    return _run(_RowState.of(first_state(x, f, g, options), box, options), f, g, first=True)
 
 
 def advance(
     state: State, f: Float[Tensor, " b"], g: Float[Tensor, "b n"], box: Box, options: Options
 ) -> State:
-    """Move every running row one step, given f and its gradient at `state.trial`. Uses the state up."""
-    views = getattr(state, "views", None)
+    """The state after f and g have been evaluated at `state.trial`. The state given is used up."""
+    views = state.views if isinstance(state, _RowState) else None
     if views is None or views.box is not box or views.options is not options:
-        state = _with_views(state, box, options)
+        state = _RowState.of(state, box, options)
     return _run(state, f, g, first=False)
 
 
-def _with_views(state: State, box: Box, options: Options) -> "_RowState":
-    numbers = Options(
-        int(options.maxcor),
-        float(options.ftol),
-        float(options.gtol),
-        int(options.maxiter),
-        int(options.maxfun),
-        int(options.maxls),
-        float(options.first_step),
-    )  # one compilation, whatever kind of numbers came
-    viewed = _RowState(*state)
-    viewed.views = _Views(box, options, (_arrays(State(*state)), _arrays(box), numbers))
-    return viewed
-
-
-    int,
-    float,
-    float,
-    int,
-    int,
-    int,
-    float,
-)  # of Options' fields: one compilation, whatever a user typed
-
-
-def _arrays(part: Any) -> Any:
-    """A tensor's array, or a named tuple of tensors as one of arrays."""
-    return part.numpy() if isinstance(part, Tensor) else type(part)(*map(_arrays, part))
-
-
-def _run(state: "_RowState", f: Tensor, g: Tensor, *, first: bool) -> State:
+def _run(state: Any, f: Tensor, g: Tensor, *, first: bool) -> State:
     from inbounds.optim.kernels.advance import advance_rows
 
     rows, n = state.x.shape
@@ -89,3 +74,8 @@ def _run(state: "_RowState", f: Tensor, g: Tensor, *, first: bool) -> State:
 
     for_each_block(work, rows, max(1, WORK // max(1, n)))
     return state
+
+
+def _arrays(part: Any) -> Any:
+    """A tensor's array, or a named tuple of tensors as one of arrays."""
+    return part.numpy() if isinstance(part, Tensor) else type(part)(*map(_arrays, part))
