@@ -9,6 +9,7 @@ import secrets
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,6 +79,15 @@ def write_audio(path: str | Path, samples: Float[Tensor, "channels samples"], sa
             raise ValueError(
                 f"{path} cannot hold {frames.shape[1]} channel(s) at {sample_rate} Hz; write .wav"
             ) from None
+
+
+def encode_audio(samples: Float[Tensor, "channels samples"], sample_rate: int) -> tuple[str, bytes]:
+    """The media type and bytes of a sound for a browser: FLAC, or WAV where FLAC has no room for it."""
+    frames = samples.detach().clamp(-1, 1).T.contiguous().cpu().float().numpy()
+    container = "FLAC" if frames.shape[1] <= 8 and sample_rate <= 655_350 else "WAV"
+    buffer = BytesIO()
+    soundfile.write(buffer, frames, sample_rate, format=container, subtype="PCM_16")
+    return f"audio/{container.lower()}", buffer.getvalue()
 
 
 def audio_format(path: Path) -> tuple[str, str]:

@@ -1,12 +1,13 @@
 """MelSpec: what a mel spectrogram means. One value names the transform, the bank and the compression."""
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -182,20 +183,17 @@ class MelSpec:
         """The same spec with some fields changed."""
         return replace(self, **changes)
 
-    def _energies(self, audio: Tensor) -> Tensor:
-        """(..., samples) -> (..., n_mels, time), uncompressed."""
+    def spectra(self, audio: Tensor) -> Iterator[Complex[Tensor, "*batch n_stft frames"]]:
+        """The short-time Fourier transform of (..., samples), at most BLOCK frames at a time."""
         window = self.window_tensor(dtype=audio.dtype, device=audio.device)
-        bank = self.bank(dtype=audio.dtype, device=audio.device)
         frames = self.frames(audio.shape[-1])
         padded = self._padded(audio)
         padded = functional.pad(padded, (0, max(0, self.n_fft - padded.shape[-1])))
         rows = padded.reshape(-1, padded.shape[-1])
-        blocks = []
         for start in range(0, frames, BLOCK):
             stop = min(start + BLOCK, frames)
-            part = rows[:, start * self.hop_length : (stop - 1) * self.hop_length + self.n_fft]
             spectrum = torch.stft(
-                part,
+                rows[:, start * self.hop_length : (stop - 1) * self.hop_length + self.n_fft],
                 self.n_fft,
                 self.hop_length,
                 self.win_length,
@@ -203,8 +201,16 @@ class MelSpec:
                 center=False,
                 return_complex=True,
             )
-            blocks.append(torch.matmul(self._powers(spectrum).mT, bank).mT)
-        return torch.cat(blocks, -1).reshape(*audio.shape[:-1], self.n_mels, frames)
+            yield spectrum.reshape(*audio.shape[:-1], self.n_stft, stop - start)
+
+    def magnitude(self, audio: Tensor) -> Float[Tensor, "*batch n_stft time"]:
+        """The magnitudes |STFT| of (..., samples): what the mels of `mel` summarise."""
+        return torch.cat([spectrum.abs() for spectrum in self.spectra(audio)], -1)
+
+    def _energies(self, audio: Tensor) -> Tensor:
+        """(..., samples) -> (..., n_mels, time), uncompressed."""
+        bank = self.bank(dtype=audio.dtype, device=audio.device).mT
+        return torch.cat([bank @ self._powers(spectrum) for spectrum in self.spectra(audio)], -1)
 
     def _powers(self, spectrum: Tensor) -> Tensor:
         squared = spectrum.real.square() + spectrum.imag.square()

@@ -66,16 +66,15 @@ def read_spec(path: str | Path, *, base: MelSpec | None = None) -> MelSpec:
         ValueError: if it is not JSON or YAML, or does not hold exactly one mel configuration.
     """
     path = Path(path)
-    found = [spec for mapping in _mappings(_load(path)) if (spec := _recognise(mapping, base))]
-    if len(found) != 1:
-        raise ValueError(
-            f"{path} must hold one mel configuration (sample rate, n_fft, hop length, mel bands); "
-            f"it holds {len(found) or 'none'}"
-        )
-    values, conventions = found[0]
+    document = _load(path)
     try:
-        if "compression" in values:
-            values["compression"] = _compression(values["compression"])
+        found = [spec for mapping in _mappings(document) if (spec := _recognise(mapping, base))]
+        if len(found) != 1:
+            raise ValueError(
+                "the file must hold one mel configuration (sample rate, n_fft, hop length, mel bands); "
+                f"it holds {len(found) or 'none'}"
+            )
+        values, conventions = found[0]
         return conventions.replace(**values) if conventions else MelSpec(**values)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
@@ -88,7 +87,10 @@ def _recognise(
     if mapping.keys() >= REQUIRED:
         if unknown := sorted(str(name) for name in mapping.keys() - OWN):
             raise ValueError(f"a mel configuration must have MelSpec's fields only; got {', '.join(unknown)}")
-        return {name: _number(value) for name, value in mapping.items()}, base
+        values = {name: _number(value) for name, value in mapping.items()}
+        if "compression" in values:
+            values["compression"] = _compression(values["compression"])
+        return values, base
     for dialect in (HIFIGAN, TACOTRON2):
         required = {theirs for theirs, ours in dialect.names.items() if ours in REQUIRED}
         if mapping.keys() >= required:
