@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from inbounds.optim.factor import cholesky, invert_lower
 from inbounds.optim.state import Memory
 
 
@@ -32,6 +31,14 @@ class Compact(NamedTuple):
     theta: Float[Tensor, " b"]
     half: Float[Tensor, "b two_m two_m"]  # F⁻¹, its columns by slot; zero in the columns of empty slots
     sound: Bool[Tensor, " b"]  # θSᵀS + L D⁻¹ Lᵀ was positive definite
+
+
+def inverse_factor(matrix: Float[Tensor, "b m m"]) -> tuple[Float[Tensor, "b m m"], Bool[Tensor, " b"]]:
+    """J⁻¹ with J Jᵀ = matrix, J lower triangular; and whether there is one."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)  # does not raise, so does not wait for the device
+    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    inverse = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
+    return inverse, (failed == 0) & inverse.isfinite().flatten(1).all(dim=-1)
 
 
 def order(memory: Memory) -> Int[Tensor, "b m"]:
@@ -126,7 +133,7 @@ def compact(memory: Memory) -> Compact:
     LD = L / D[:, None, :]
     T = memory.theta[:, None, None] * memory.SS + LD @ L.mT
     T = T + torch.diag_embed((~present).to(T.dtype))
-    J_inverse = invert_lower(cholesky(T))
+    J_inverse, sound = inverse_factor(T)
 
     half = T.new_zeros(len(T), 2 * m, 2 * m)
     half[:, :m, :m] = torch.diag_embed(D.rsqrt())
@@ -136,14 +143,7 @@ def compact(memory: Memory) -> Compact:
     by_slot = order(memory).argsort(dim=-1)
     by_slot = torch.cat([by_slot, by_slot + m], dim=-1)
     half = half.gather(2, by_slot[:, None, :].expand(-1, 2 * m, -1))
-    sound = half[:, m:, m:].isfinite().flatten(1).all(dim=-1)
     return Compact(memory.S, memory.Y, memory.theta, half, sound)
-
-
-def signs(B: Compact) -> Float[Tensor, " two_m"]:
-    """The diagonal of E."""
-    m = B.S.shape[1]
-    return torch.cat([B.theta.new_full((m,), -1.0), B.theta.new_ones(m)])
 
 
 def into_memory(B: Compact, v: Float[Tensor, "b n"]) -> Float[Tensor, "b two_m"]:

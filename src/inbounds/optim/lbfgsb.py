@@ -38,7 +38,7 @@ def init(
     finite = f.isfinite() & g.isfinite().all(dim=-1)
     stop = torch.where(projected_gradient_norm(x, g, box) <= options.gtol, Stop.GRADIENT, Stop.RUNNING)
     state = state._replace(stop=torch.where(finite, stop, Stop.NONFINITE))
-    return _turn(state, state.stop == Stop.RUNNING, box, options)
+    return _search_on(state, state.stop == Stop.RUNNING, box, options)
 
 
 def advance(
@@ -61,10 +61,7 @@ def advance(
     state = state._replace(
         stop=torch.where(barren, Stop.ABNORMAL, state.stop), memory=forget(state.memory, failed)
     )
-    running = state.stop == Stop.RUNNING
-    trial = _point(state, box)
-    state = state._replace(trial=torch.where(running[:, None], trial, state.trial))
-    return _turn(state, (accepted | failed) & running, box, options)
+    return _search_on(state, (accepted | failed) & (state.stop == Stop.RUNNING), box, options)
 
 
 def _accept(
@@ -106,11 +103,23 @@ def _accept(
     )
 
 
-def _turn(state: State, rows: Bool[Tensor, " b"], box: Box, options: Options) -> State:
-    """Start the next line search of the rows named."""
-    x, g = state.x, state.g
-    if x.device.type == "cpu" and not rows.any():
+def _search_on(state: State, turning: Bool[Tensor, " b"], box: Box, options: Options) -> State:
+    """Start a new line search where a row is turning, and set the trial of every running row."""
+    if state.x.numel() == 0:
         return state
+    # Looking at a tensor costs nothing on a CPU; elsewhere it would wait for the device.
+    if state.x.device.type != "cpu" or turning.any():
+        state = _turn(state, turning, box, options)
+    running = (state.stop == Stop.RUNNING)[:, None]
+    step = state.search.step[:, None]
+    along = project(state.x + step * state.direction, box)
+    trial = torch.where(step == 1, state.target, along)
+    return state._replace(trial=torch.where(running, trial, state.trial))
+
+
+def _turn(state: State, rows: Bool[Tensor, " b"], box: Box, options: Options) -> State:
+    """Point the rows named along the model's minimiser, and begin their line search."""
+    x, g = state.x, state.g
     target, sound = _model_minimiser(state, box)
     slope = (g * (target - x)).sum(dim=-1)
     lost = rows & (state.memory.held > 0) & ~(sound & (slope < 0) & slope.isfinite())
@@ -125,13 +134,12 @@ def _turn(state: State, rows: Bool[Tensor, " b"], box: Box, options: Options) ->
     rows = rows & ~hopeless
 
     search = linesearch.begin(*_first_step(state, direction, box, options), state.f, slope)
-    state = state._replace(
+    return state._replace(
         target=torch.where(rows[:, None], target, state.target),
         direction=torch.where(rows[:, None], direction, state.direction),
         search=_chosen(rows, search, state.search),
         stop=torch.where(hopeless, Stop.ABNORMAL, state.stop),
     )
-    return state._replace(trial=torch.where(rows[:, None], _point(state, box), state.trial))
 
 
 def _model_minimiser(state: State, box: Box) -> tuple[Float[Tensor, "b n"], Bool[Tensor, " b"]]:
@@ -155,12 +163,6 @@ def _first_step(
     norm = direction.square().sum(dim=-1).sqrt()
     step = torch.where(first & ~box.boxed, 1 / norm, 1)
     return (options.first_step * step).minimum(step_max), step_max
-
-
-def _point(state: State, box: Box) -> Float[Tensor, "b n"]:
-    """The trial: x + αd, in the box to the bit; `target` itself at α = 1."""
-    step = state.search.step[:, None]
-    return torch.where(step == 1, state.target, project(state.x + step * state.direction, box))
 
 
 def _chosen(rows: Bool[Tensor, " b"], new: Search, old: Search) -> Search:

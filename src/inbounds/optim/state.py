@@ -50,9 +50,10 @@ class Options(NamedTuple):
 class Memory(NamedTuple):
     """The last correction pairs s = x⁺ - x, y = g⁺ - g: the compact matrix B = θI - W M Wᵀ, W = [Y θS].
 
-    S and Y are rings: the j-th oldest pair (j = 0 … held-1) stands in slot (head + j) mod m, other slots
-    are zero. SY and SS are small and kept in chronological order, because M needs the strictly lower
-    triangle of SᵀY by age: in a ring's slot order it is no longer the BFGS matrix.
+    S and Y are rings: the j-th oldest pair (j = 0 … held-1) stands in slot (head + j) mod m; other slots
+    are zero, or hold pairs that have been dropped. SY and SS are small and kept in chronological order,
+    because M needs the strictly lower triangle of SᵀY by age: in a ring's slot order it is no longer the
+    BFGS matrix.
     """
 
     S: Float[Tensor, "b m n"]  # by slot

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from inbounds.optim.box import Box, project
 from inbounds.optim.cauchy import Cauchy
-from inbounds.optim.factor import cholesky, invert_lower
-from inbounds.optim.history import Compact, into_memory, kept, order, out_of_memory
+from inbounds.optim.history import Compact, into_memory, inverse_factor, kept, order, out_of_memory
 from inbounds.optim.state import Memory
 
 
@@ -37,20 +36,21 @@ def subspace_minimiser(
     r = torch.where(cauchy.free, -gradient, 0)
     v, sound = _solve_K(memory, B, cauchy.free, into_memory(B, r))
     step = torch.where(cauchy.free, (r + out_of_memory(B, v) / theta) / theta, 0)  # (5.11)
-    return _into_box(x, g, box, cauchy.point, step), sound
+    return _into_box(x, g, box, cauchy, step), sound
 
 
 def _into_box(
     x: Float[Tensor, "b n"],
     g: Float[Tensor, "b n"],
     box: Box,
-    start: Float[Tensor, "b n"],
+    cauchy: Cauchy,
     step: Float[Tensor, "b n"],
 ) -> Float[Tensor, "b n"]:
     """Morales and Nocedal (2011): P(start + step) if that descends from x, else the step cut at a bound."""
+    start = cauchy.point
     projected = project(start + step, box)
     ascent = ((projected - x) * g).sum(dim=-1, keepdim=True) > 0
-    clipped = ((projected == box.lower) | (projected == box.upper)).any(dim=-1, keepdim=True)
+    clipped = cauchy.free & ((projected == box.lower) | (projected == box.upper))
     # The longest part of the step that stays in the box. (5.8)
     room = torch.where(step > 0, box.upper - start, box.lower - start)
     ratio = torch.where(step == 0, torch.inf, room / step)
@@ -58,7 +58,7 @@ def _into_box(
     cut = project(start + alpha.clamp(max=1) * step, box)
     bound = torch.where(step > 0, box.upper, box.lower).gather(1, hit)
     cut = cut.scatter(1, hit, torch.where(alpha < 1, bound, cut.gather(1, hit)))
-    return torch.where(ascent & clipped, cut, projected)
+    return torch.where(ascent & clipped.any(dim=-1, keepdim=True), cut, projected)
 
 
 def _solve_K(
@@ -82,10 +82,9 @@ def _solve_K(
     K21 = aged(S_fixed @ B.Y.mT).tril(-1) - aged(B.S @ Y_free.mT).triu()
     K22 = theta * aged(S_fixed @ B.S.mT) + padding
 
-    J1 = invert_lower(cholesky(K11))
+    J1, sound1 = inverse_factor(K11)
     P = -K21 @ J1.mT
-    J2 = invert_lower(cholesky(K22 + P @ P.mT))
-    sound = (J1.isfinite() & J2.isfinite()).flatten(1).all(dim=-1)
+    J2, sound2 = inverse_factor(K22 + P @ P.mT)
 
     w1, w2 = w[:, :m].gather(1, by_age), w[:, m:].gather(1, by_age)
     w1, w2 = torch.where(present, w1, 0)[:, :, None], torch.where(present, w2, 0)[:, :, None]
@@ -94,4 +93,4 @@ def _solve_K(
     v1 = J1.mT @ -(u1 + P.mT @ v2)
     empty = torch.zeros_like(w[:, :m])
     v1, v2 = (empty.scatter(1, by_age, v.squeeze(-1)) for v in (v1, v2))
-    return torch.cat([v1, v2], dim=-1), sound
+    return torch.cat([v1, v2], dim=-1), sound1 & sound2
