@@ -1,0 +1,97 @@
+"""The implicit gradient of the banded solve, in differentiable tensor operations; frames are rows.
+
+At the answer, with D = dx/du, S = A D Aᵀ + εI, and P the projection on the span of the free columns (P = I
+wherever A x = b holds), a change of b, of the prior and of A moves x by
+
+    dx = e + D Aᵀ S⁻¹ (P db - A e - dA x) + D dAᵀ λ,        e = (∂x/∂x₀) dx₀.
+
+Its transpose needs two tridiagonal solves. The frame's scale drops out of dx/db, so all of this is computed on
+normalised frames.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from inbounds.nnls import distances, prior as priors
+from inbounds.nnls.bands import between_centres
+from inbounds.nnls.frames import Choice, normalise, scaled_ridge
+from inbounds.nnls.newton import gram
+from inbounds.nnls.tridiagonal import solve_tridiagonal
+
+# How far a singular Gram matrix is lifted, relative to its diagonal; the systems are solved in float64.
+_LIFT = 1e-12
+
+
+def transposed(
+    matrix: Float[Tensor, "m n"],
+    b: Float[Tensor, "b m"],
+    given: Float[Tensor, "b n"] | None,
+    x: Float[Tensor, "b n"],
+    dual: Float[Tensor, "b m"],
+    grad_x: Float[Tensor, "b n"],
+    grad_dual: Float[Tensor, "b m"],
+    choice: Choice,
+) -> tuple[Float[Tensor, "m n"], Float[Tensor, "b m"], Float[Tensor, "b n"] | None]:
+    """The gradients with respect to the matrix (the prior held fixed), b, and a given prior."""
+    b, given, exponent, sound = normalise(b, given, (matrix > 0.0).any(dim=1))
+    x = torch.where(sound, torch.ldexp(x, -exponent), 0.0)
+    dual = torch.where(sound, torch.ldexp(dual, -choice.dual_power * exponent), 0.0)
+    grad_dual = torch.ldexp(grad_dual, (choice.dual_power - 1) * exponent)
+    ridge = scaled_ridge(b, exponent, choice)
+    if choice.prior == "envelope":
+        place = between_centres(matrix)
+        prior = priors.envelope(matrix, b, *place)
+        grad_matrix, grad_b, grad_prior = _at(matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge)
+        grad_b = grad_b + priors.envelope_transposed(matrix, b, *place, prior, grad_prior)
+    elif given is None and choice.distance != "quadratic":
+        prior = priors.mean_level(matrix, b)
+        grad_matrix, grad_b, grad_prior = _at(matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge)
+        grad_b = grad_b + priors.mean_level_transposed(matrix, b, grad_prior)
+    else:
+        prior = torch.zeros_like(x) if given is None else given
+        grad_matrix, grad_b, grad_prior = _at(matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge)
+    grad_b = torch.where(sound, grad_b, torch.nan)
+    return grad_matrix, grad_b, None if given is None else torch.where(sound, grad_prior, torch.nan)
+
+
+def _at(
+    matrix: Float[Tensor, "m n"],
+    b: Float[Tensor, "b m"],
+    prior: Float[Tensor, "b n"],
+    x: Float[Tensor, "b n"],
+    dual: Float[Tensor, "b m"],
+    grad_x: Float[Tensor, "b n"],
+    grad_dual: Float[Tensor, "b m"],
+    choice: Choice,
+    ridge: Float[Tensor, "b 1"],
+) -> tuple[Float[Tensor, "m n"], Float[Tensor, "b m"], Float[Tensor, "b n"]]:
+    """The gradients with respect to the matrix, b and the prior, taken as independent."""
+    u = dual @ matrix
+    free = x > 0.0
+    weight = prior * prior if choice.relative else torch.ones_like(prior)
+    D = torch.where(free, distances.slope(x, u, prior, weight, choice.distance), 0.0)
+    v = _solve(*gram(matrix, D), (D * grad_x) @ matrix.mT + grad_dual, ridge)
+    at_x = grad_x - v @ matrix
+    grad_prior = at_x * distances.prior_slope(x, u, prior, choice.relative, choice.distance)
+    grad_matrix = dual.mT @ (D * at_x) - v.mT @ x
+    if choice.ridge > 0.0:
+        return grad_matrix, v, grad_prior
+    # Where no x meets b, only the part of db in the span of the free columns moves x. Least squares knows no
+    # weights: this Gram matrix has none, and its lift is the same in every row.
+    diagonal, beside = gram(matrix, free.to(x.dtype))
+    lift = _LIFT * diagonal.amax(dim=1, keepdim=True)
+    seen = v - lift * _solve(diagonal, beside, v, lift)
+    through = free * (_solve(diagonal, beside, seen, lift) @ matrix)
+    return grad_matrix + (b - x @ matrix.mT).mT @ through, seen, grad_prior
+
+
+def _solve(
+    diagonal: Float[Tensor, "b m"],
+    beside: Float[Tensor, "b m"],
+    right: Float[Tensor, "b m"],
+    lift: Float[Tensor, "b 1"],
+) -> Float[Tensor, "b m"]:
+    wide = diagonal.double()
+    wide = wide * (1.0 + _LIFT) + lift.double() + torch.finfo(right.dtype).tiny
+    return solve_tridiagonal(wide, beside.double(), right.double()).to(right.dtype)

@@ -1,0 +1,136 @@
+"""The banded solve as an operator of PyTorch's, so that compile, export, autograd and vmap know it."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from inbounds.nnls.banded_grad import transposed
+from inbounds.nnls.bands import Bands, bands
+from inbounds.nnls.frames import Choice, solve_frames
+
+# Bytes of x that the tensor engine works on at a time; it needs about ten such arrays.
+_CHUNK = 1 << 22
+
+
+@torch.library.custom_op("inbounds::banded_nnls", mutates_args=())
+def banded_nnls(
+    matrix: Tensor,
+    b: Tensor,
+    prior: Tensor | None,
+    prior_name: str,
+    distance: str,
+    relative: bool,
+    ridge: float,
+    keep_dual: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Solve every column: matrix (m, n), b (batch, m, k), prior (batch, n, k) where it is given.
+
+    Returns x (batch, n, k), the dual (batch, m, k; no columns unless kept), nit and converged (batch, k).
+    """
+    answer = _empty(matrix, b, keep_dual)
+    _tensor_engine(structure(matrix), b, prior, Choice(prior_name, distance, relative, ridge), *answer)
+    return answer
+
+
+def structure(matrix: Tensor) -> Bands:
+    """The bands of a matrix that must have them."""
+    found = bands(matrix)
+    if found is None:
+        raise ValueError(
+            "A must be non-negative and finite, and each of its columns touch at most two adjacent rows"
+        )
+    return found
+
+
+def _tensor_engine(
+    bands: Bands,
+    b: Tensor,
+    prior: Tensor | None,
+    choice: Choice,
+    x: Tensor,
+    dual: Tensor,
+    nit: Tensor,
+    converged: Tensor,
+) -> None:
+    batch, _, k = b.shape
+    working = torch.float32 if b.dtype.itemsize < 4 else b.dtype
+    bands = bands.to(working)
+    block = max(16, _CHUNK // (x.shape[1] * working.itemsize))
+    for start in range(0, batch * k, block):
+        column = torch.arange(start, min(start + block, batch * k), device=b.device)
+        item, frame = column // k, column % k
+        given = None if prior is None else prior[item, :, frame].to(working)
+        found = solve_frames(bands, b[item, :, frame].to(working), given, choice)
+        x[item, :, frame] = found.x.to(x.dtype)
+        nit[item, frame] = found.nit
+        converged[item, frame] = found.converged
+        if dual.shape[-1]:
+            dual[item, :, frame] = found.dual.to(dual.dtype)
+
+
+def _empty(matrix: Tensor, b: Tensor, keep_dual: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, m, k = b.shape
+    return (
+        b.new_empty(batch, matrix.shape[1], k),
+        b.new_empty(batch, m, k if keep_dual else 0),
+        torch.empty(batch, k, dtype=torch.int64, device=b.device),
+        torch.empty(batch, k, dtype=torch.bool, device=b.device),
+    )
+
+
+@banded_nnls.register_fake
+def _(matrix, b, prior, prior_name, distance, relative, ridge, keep_dual):
+    return _empty(matrix, b, keep_dual)
+
+
+def _remember(ctx: Any, inputs: tuple, output: tuple) -> None:
+    matrix, b, prior, prior_name, distance, relative, ridge, keep_dual = inputs
+    if not keep_dual:
+        raise RuntimeError("inbounds::banded_nnls must be called with keep_dual where a gradient is wanted")
+    ctx.save_for_backward(matrix, b, prior, output[0], output[1])
+    ctx.choice = Choice(prior_name, distance, relative, ridge)
+
+
+def _backward(ctx: Any, grad_x: Tensor, grad_dual: Tensor, *_: None) -> tuple:
+    matrix, b, prior, x, dual = ctx.saved_tensors
+    shape = b.shape
+
+    def frames(columns: Tensor) -> Tensor:
+        return columns.movedim(1, -1).reshape(-1, columns.shape[1])
+
+    def columns(frames: Tensor) -> Tensor:
+        return frames.reshape(shape[0], shape[2], -1).movedim(-1, 1)
+
+    working = torch.float32 if b.dtype.itemsize < 4 else b.dtype
+    parts = [None if part is None else frames(part).to(working) for part in (b, prior, x, dual, grad_x, grad_dual)]
+    grad_matrix, grad_b, grad_prior = transposed(matrix.to(working), *parts, ctx.choice)
+    return (
+        grad_matrix.to(matrix.dtype),
+        columns(grad_b).to(b.dtype),
+        None if prior is None else columns(grad_prior).to(prior.dtype),
+        *(None,) * 5,
+    )
+
+
+banded_nnls.register_autograd(_backward, setup_context=_remember)
+
+
+@banded_nnls.register_vmap
+def _(info, in_dims, matrix, b, prior, prior_name, distance, relative, ridge, keep_dual):
+    """Items of a vmap join the batch, unless the matrix differs between them."""
+    matrix_dim, b_dim, prior_dim = in_dims[:3]
+    if matrix_dim is not None:
+        raise NotImplementedError("vmap over the matrix of banded_nnls is not supported; vmap over b")
+
+    def join(value: Tensor | None, dim: int | None) -> Tensor | None:
+        if value is None:
+            return None
+        value = value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
+        return value.reshape(-1, *value.shape[2:])
+
+    answers = banded_nnls(
+        matrix, join(b, b_dim), join(prior, prior_dim), prior_name, distance, relative, ridge, keep_dual
+    )
+    return tuple(part.reshape(info.batch_size, -1, *part.shape[1:]) for part in answers), (0, 0, 0, 0)

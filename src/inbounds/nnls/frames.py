@@ -1,0 +1,110 @@
+"""A block of frames solved with tensor operations, on any device; the compiled kernel's oracle on the CPU.
+
+Every frame is scaled by a power of two and tried in its own precision for an exact A x = b. What is left (no such
+x, or more dynamic range than the precision holds) is solved in float64 against the nearest b that has one.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from inbounds.nnls.bands import Bands
+from inbounds.nnls.cone import project, touches_zero
+from inbounds.nnls.newton import Found, newton
+from inbounds.nnls.prior import envelope, mean_level
+
+
+class Choice(NamedTuple):
+    """Which optimum is asked for: nearest to `prior` in `distance`; see distances.py."""
+
+    prior: str  # "flat", "envelope", or "given"
+    distance: str
+    relative: bool  # the quadratic's weight is x₀², not 1
+    ridge: float  # ε
+
+    @property
+    def dual_power(self) -> int:
+        """λ scales like b to this power."""
+        if self.distance == "kl":
+            return 0
+        return -1 if self.relative or self.distance == "is" else 1
+
+
+def normalise(
+    b: Float[Tensor, "b m"], prior: Float[Tensor, "b n"] | None, touched: Bool[Tensor, " m"]
+) -> tuple[Float[Tensor, "b m"], Float[Tensor, "b n"] | None, Int[Tensor, "b 1"], Bool[Tensor, "b 1"]]:
+    """Every frame over a power of two near its largest value; that power; which frames are finite.
+
+    Frames that are not finite and rows no column touches become zero.
+    """
+    sound = torch.isfinite(b).all(dim=1, keepdim=True)
+    if prior is not None:
+        sound = sound & torch.isfinite(prior).all(dim=1, keepdim=True)
+        prior = torch.where(sound, prior, 0.0)
+    b = torch.where(sound & touched, b, 0.0)
+    exponent = torch.frexp(b.detach().abs().amax(dim=1, keepdim=True)).exponent
+    if prior is not None:
+        prior = torch.ldexp(prior, -exponent)
+    return torch.ldexp(b, -exponent), prior, exponent, sound
+
+
+def solve_frames(
+    bands: Bands, b: Float[Tensor, "b m"], prior: Float[Tensor, "b n"] | None, choice: Choice
+) -> Found:
+    """Solve the frames b; `prior` is given where choice.prior is "given"."""
+    b, prior, exponent, sound = normalise(b, prior, bands.touched)
+    ridge = scaled_ridge(b, exponent, choice)
+    found = _attempt(bands, b, prior, choice, ridge)
+    left = torch.nonzero(~found.converged).flatten()
+    if left.numel():
+        given = None if prior is None else prior[left].double()
+        again = _attempt(
+            bands.to(torch.float64), b[left].double(), given, choice, ridge[left].double(), nearest=True
+        )
+        found.x[left] = again.x.to(b.dtype)
+        found.dual[left] = again.dual.to(b.dtype)
+        found.nit[left] += again.nit
+        found.converged[left] = again.converged
+    x = torch.where(sound, torch.ldexp(found.x, exponent), torch.nan)
+    dual = torch.ldexp(found.dual, choice.dual_power * exponent)
+    return Found(x, dual, found.nit, found.converged & sound[:, 0])
+
+
+def scaled_ridge(b: Float[Tensor, "b m"], exponent: Int[Tensor, "b 1"], choice: Choice) -> Float[Tensor, "b 1"]:
+    """ε of the normalised frames."""
+    return torch.ldexp(torch.full_like(b[:, :1], choice.ridge), (choice.dual_power - 1) * exponent)
+
+
+def starting_point(
+    bands: Bands, b: Float[Tensor, "b m"], prior: Float[Tensor, "b n"] | None, choice: Choice
+) -> Float[Tensor, "b n"]:
+    """x₀: given, or made from b."""
+    if prior is not None:
+        return prior
+    if choice.prior == "envelope":
+        return envelope(bands.matrix, b, bands.left, bands.right, bands.fraction)
+    if choice.distance == "quadratic":
+        return b.new_zeros(b.shape[0], bands.matrix.shape[1])
+    return mean_level(bands.matrix, b)
+
+
+def _attempt(
+    bands: Bands,
+    b: Float[Tensor, "b m"],
+    prior: Float[Tensor, "b n"] | None,
+    choice: Choice,
+    ridge: Float[Tensor, "b 1"],
+    nearest: bool = False,
+) -> Found:
+    """One Newton run: for A x = b as it is, or for the nearest b that has a solution."""
+    start = starting_point(bands, b, prior, choice)
+    weight = start * start if choice.relative else torch.ones_like(start)
+    if choice.ridge == 0.0:
+        if nearest:
+            b, free = project(bands, b)
+        else:
+            free = ~touches_zero(bands, b)
+        start, weight = start * free, weight * free
+    return newton(bands.matrix, b, start, weight, choice.distance, ridge)

@@ -1,0 +1,99 @@
+"""Semismooth Newton on the dual of a banded problem, in tensor operations; frames are rows.
+
+    F(λ) = A x(Aᵀλ) + ε λ - b = 0,       F'(λ) = A D Aᵀ + ε I tridiagonal,       D = dx/du ≥ 0
+
+F is the gradient of a convex function of λ, so along a Newton direction its slope F·d rises monotonically through
+zero. A step is taken when that slope is negative or has at most half its first size; else the zero of the secant
+within the bracket is tried. One round evaluates one trial λ of every frame, whether it is taken or shortened.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+from inbounds.nnls import distances
+from inbounds.nnls.tridiagonal import solve_tridiagonal
+
+
+class Goal(NamedTuple):
+    """When a frame is done, and how far the Newton matrix is lifted off singularity (relative)."""
+
+    tolerance: float  # |F[j]| ≤ tolerance |b[j]| + what rounding leaves
+    damping: float
+    rounds: int
+
+
+GOALS = {
+    torch.float32: Goal(tolerance=1e-6, damping=1e-6, rounds=40),
+    torch.float64: Goal(tolerance=1e-11, damping=1e-13, rounds=100),
+}
+
+
+class Found(NamedTuple):
+    """The last accepted point of every frame."""
+
+    x: Float[Tensor, "b n"]
+    dual: Float[Tensor, "b m"]
+    nit: Int[Tensor, " b"]
+    converged: Bool[Tensor, " b"]
+
+
+def gram(
+    matrix: Float[Tensor, "m n"], scale: Float[Tensor, "b n"]
+) -> tuple[Float[Tensor, "b m"], Float[Tensor, "b m"]]:
+    """The diagonal of A D Aᵀ and the entries beside it (the last is 0), for D = diag(scale)."""
+    beside = pad(matrix[:-1] * matrix[1:], (0, 0, 0, 1))
+    return scale @ (matrix * matrix).mT, scale @ beside.mT
+
+
+def newton(
+    matrix: Float[Tensor, "m n"],
+    b: Float[Tensor, "b m"],
+    prior: Float[Tensor, "b n"],
+    weight: Float[Tensor, "b n"],
+    distance: str,
+    ridge: Float[Tensor, "b 1"],
+) -> Found:
+    """Solve every frame's F(λ) = 0 from λ = 0, in b's dtype."""
+    goal, eps = GOALS[b.dtype], torch.finfo(b.dtype).eps
+    dual, direction = torch.zeros_like(b), torch.zeros_like(b)
+    step, first_slope = torch.ones_like(b[:, :1]), torch.zeros_like(b[:, :1])
+    diagonal0 = beside0 = size0 = b  # set in the first round
+    x = prior
+    converged = torch.zeros(b.shape[0], dtype=torch.bool, device=b.device)
+    nit = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
+    for round_ in range(goal.rounds):
+        trial = dual + step * direction
+        u = trial @ matrix
+        trial_x = distances.primal(u, prior, weight, distance)
+        level = trial_x @ matrix.mT
+        F = level + ridge * trial - b
+        diagonal, beside = gram(matrix, distances.slope(trial_x, u, prior, weight, distance))
+        if round_ == 0:
+            diagonal0, beside0, size0 = diagonal, beside, level
+        slope = (F * direction).sum(dim=1, keepdim=True)
+        finite = torch.isfinite(F).all(dim=1, keepdim=True)
+        taken = finite & (slope <= 0.5 * first_slope.abs()) & ~converged[:, None]
+
+        # Terms of opposite sign that cancel in F leave this much of themselves.
+        magnitude = trial.abs()
+        rounding = size0 + diagonal0 * magnitude + beside0 * pad(magnitude[:, 1:], (0, 1))
+        rounding = rounding + pad((beside0 * magnitude)[:, :-1], (1, 0))
+        met = (F.abs() <= goal.tolerance * b.abs() + 4 * eps * rounding).all(dim=1)
+
+        dual = torch.where(taken, trial, dual)
+        x = torch.where(taken, trial_x, x)
+        nit += (taken[:, 0] & ~met).long()
+        converged = converged | (taken[:, 0] & met)
+        if bool(converged.all()):
+            break
+        lift = goal.damping * (diagonal + diagonal0) + torch.finfo(b.dtype).tiny
+        newton_step = -solve_tridiagonal(diagonal + ridge + lift, beside, F)
+        secant = torch.where(finite, first_slope / (first_slope - slope), 0.1).clamp(0.1, 0.8)
+        direction = torch.where(taken, newton_step, direction)
+        first_slope = torch.where(taken, (F * newton_step).sum(dim=1, keepdim=True), first_slope)
+        step = torch.where(taken, 1.0, step * secant)
+    return Found(x, dual, nit, converged)
