@@ -39,18 +39,23 @@ def transposed(
     dual = torch.where(sound, torch.ldexp(dual, -choice.dual_power * exponent), 0.0)
     grad_dual = torch.ldexp(grad_dual, (choice.dual_power - 1) * exponent)
     ridge = scaled_ridge(b, exponent, choice)
-    if choice.prior == "envelope":
-        place = between_centres(matrix)
-        prior = priors.envelope(matrix, b, *place)
-        grad_matrix, grad_b, grad_prior = _at(matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge)
-        grad_b = grad_b + priors.envelope_transposed(matrix, b, *place, prior, grad_prior)
-    elif given is None and choice.distance != "quadratic":
-        prior = priors.mean_level(matrix, b)
-        grad_matrix, grad_b, grad_prior = _at(matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge)
-        grad_b = grad_b + priors.mean_level_transposed(matrix, b, grad_prior)
+    place = between_centres(matrix)
+    shape = priors.envelope(matrix, b, *place)
+    if given is not None:
+        lifted = (given < priors.LIFT * shape) & choice.positive
+        prior = torch.where(lifted, priors.LIFT * shape, given)
+    elif choice.prior == "envelope":
+        lifted = torch.ones_like(x, dtype=torch.bool)
+        prior = shape
     else:
-        prior = torch.zeros_like(x) if given is None else given
-        grad_matrix, grad_b, grad_prior = _at(matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge)
+        lifted = torch.zeros_like(x, dtype=torch.bool)
+        prior = priors.mean_level(matrix, b) if choice.positive else torch.zeros_like(x)
+    grad_matrix, grad_b, grad_prior = _at(matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge)
+    by_envelope = torch.where(lifted, grad_prior, 0.0) * prior
+    grad_b = grad_b + priors.envelope_transposed(matrix, b, *place, by_envelope)
+    if choice.prior == "flat" and choice.positive:
+        grad_b = grad_b + priors.mean_level_transposed(matrix, b, grad_prior)
+    grad_prior = torch.where(lifted, 0.0, grad_prior)
     grad_b = torch.where(sound, grad_b, torch.nan)
     return grad_matrix, grad_b, None if given is None else torch.where(sound, grad_prior, torch.nan)
 
@@ -92,6 +97,5 @@ def _solve(
     right: Float[Tensor, "b m"],
     lift: Float[Tensor, "b 1"],
 ) -> Float[Tensor, "b m"]:
-    wide = diagonal.double()
-    wide = wide * (1.0 + _LIFT) + lift.double() + torch.finfo(right.dtype).tiny
-    return solve_tridiagonal(wide, beside.double(), right.double()).to(right.dtype)
+    wide = diagonal.double() + lift.double()
+    return solve_tridiagonal(wide, beside.double(), right.double(), _LIFT * wide).to(right.dtype)

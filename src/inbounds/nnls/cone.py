@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from inbounds.nnls.bands import Bands
 
@@ -44,11 +45,14 @@ def project(
     residual = np.empty(tuple(b.shape))
     residuals(np.ascontiguousarray(b.detach().cpu().numpy()), *chain(bands), residual)
     r = torch.from_numpy(residual).to(b.device)
-    after = torch.cat([r[:, 1:], torch.zeros_like(r[:, :1])], dim=1)
-    lower_part = bands.lower.double() * r[:, bands.row]
-    upper_part = bands.upper.double() * after[:, bands.row]
-    # Complementarity: a column may be positive only where its row of Aᵀr is zero (never positive).
-    free = lower_part + upper_part >= -1e-10 * (lower_part.abs() + upper_part.abs())
+    # Complementarity: a column may be positive only where Aᵀr is zero. What rounding leaves of a zero is measured
+    # by the terms that cancel, and by the b the residual was subtracted from.
+    size = b.abs()
+    near = torch.maximum(size, torch.maximum(pad(size[:, 1:], (0, 1)), pad(size[:, :-1], (1, 0))))
+    slack = 1e-10 * r.abs() + 1e-13 * near
+    r_after, slack_after = pad(r[:, 1:], (0, 1)), pad(slack[:, 1:], (0, 1))
+    lower, upper = bands.lower.double(), bands.upper.double()
+    free = (r + slack)[:, bands.row] * lower + (r_after + slack_after)[:, bands.row] * upper >= 0.0
     met = (b - r).clamp(min=0.0)
     return met, free & ~touches_zero(bands, met)
 
@@ -56,6 +60,6 @@ def project(
 def touches_zero(bands: Bands, b: Float[Tensor, "b m"]) -> Bool[Tensor, "b n"]:
     """Columns that must be zero for A x = b ≥ 0, because a band they touch is empty."""
     empty = b <= 0.0
-    after = torch.cat([empty[:, 1:], torch.zeros_like(empty[:, :1])], dim=1)
+    after = pad(empty[:, 1:], (0, 1))
     lower, upper = bands.lower > 0.0, bands.upper > 0.0
     return (empty[:, bands.row] & lower) | (after[:, bands.row] & upper)

@@ -13,7 +13,7 @@ from torch import Tensor
 from inbounds.nnls.bands import Bands
 from inbounds.nnls.cone import project, touches_zero
 from inbounds.nnls.newton import Found, newton
-from inbounds.nnls.prior import envelope, mean_level
+from inbounds.nnls.prior import LIFT, envelope, mean_level
 
 
 class Choice(NamedTuple):
@@ -23,6 +23,11 @@ class Choice(NamedTuple):
     distance: str
     relative: bool  # the quadratic's weight is x₀², not 1
     ridge: float  # ε
+
+    @property
+    def positive(self) -> bool:
+        """x₀ = 0 would leave no x but 0."""
+        return self.relative or self.distance != "quadratic"
 
     @property
     def dual_power(self) -> int:
@@ -81,10 +86,11 @@ def starting_point(
     bands: Bands, b: Float[Tensor, "b m"], prior: Float[Tensor, "b n"] | None, choice: Choice
 ) -> Float[Tensor, "b n"]:
     """x₀: given, or made from b."""
-    if prior is not None:
+    if prior is not None and not choice.positive:
         return prior
-    if choice.prior == "envelope":
-        return envelope(bands.matrix, b, bands.left, bands.right, bands.fraction)
+    if prior is not None or choice.prior == "envelope":
+        shape = envelope(bands.matrix, b, bands.left, bands.right, bands.fraction)
+        return shape if prior is None else torch.maximum(prior, LIFT * shape)
     if choice.distance == "quadratic":
         return b.new_zeros(b.shape[0], bands.matrix.shape[1])
     return mean_level(bands.matrix, b)

@@ -19,16 +19,16 @@ from inbounds.nnls.tridiagonal import solve_tridiagonal
 
 
 class Goal(NamedTuple):
-    """When a frame is done, and how far the Newton matrix is lifted off singularity (relative)."""
+    """When a frame is done, and when a row of the Newton matrix counts as dependent on others."""
 
     tolerance: float  # |F[j]| ≤ tolerance |b[j]| + what rounding leaves
-    damping: float
+    singular: float  # relative size of a vanishing pivot
     rounds: int
 
 
 GOALS = {
-    torch.float32: Goal(tolerance=1e-6, damping=1e-6, rounds=40),
-    torch.float64: Goal(tolerance=1e-11, damping=1e-13, rounds=100),
+    torch.float32: Goal(tolerance=1e-6, singular=1e-6, rounds=40),
+    torch.float64: Goal(tolerance=1e-10, singular=1e-12, rounds=100),
 }
 
 
@@ -90,8 +90,11 @@ def newton(
         converged = converged | (taken[:, 0] & met)
         if bool(converged.all()):
             break
-        lift = goal.damping * (diagonal + diagonal0) + torch.finfo(b.dtype).tiny
-        newton_step = -solve_tridiagonal(diagonal + ridge + lift, beside, F)
+        # A row none of whose columns is free has no slope of its own; it moves by what it would have.
+        least = goal.singular * diagonal0
+        newton_step = -solve_tridiagonal(
+            torch.where(diagonal > least, diagonal, diagonal0) + ridge, beside, F, least
+        )
         secant = torch.where(finite, first_slope / (first_slope - slope), 0.1).clamp(0.1, 0.8)
         direction = torch.where(taken, newton_step, direction)
         first_slope = torch.where(taken, (F * newton_step).sum(dim=1, keepdim=True), first_slope)

@@ -6,6 +6,8 @@ from torch import Tensor
 
 # Levels further under the frame's loudest band are lifted to it: x₀² must stay a float32.
 FLOOR = 1e-10
+# A given prior that counts relatively is lifted to this part of the envelope: a bin at zero could never sound.
+LIFT = 1e-3
 
 
 def levels(matrix: Float[Tensor, "m n"], b: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
@@ -35,11 +37,9 @@ def envelope_transposed(
     left: Int[Tensor, " n"],
     right: Int[Tensor, " n"],
     fraction: Float[Tensor, " n"],
-    prior: Float[Tensor, "b n"],
-    grad_prior: Float[Tensor, "b n"],
+    grad_log: Float[Tensor, "b n"],
 ) -> Float[Tensor, "b m"]:
-    """The gradient of `envelope`, whose value is `prior`, with respect to b (0 for levels at the floor)."""
-    grad_log = grad_prior * prior
+    """From the gradient for log(envelope) to that for b (0 for levels at the floor)."""
     grad_level = torch.zeros_like(b).index_add(1, left, grad_log * (1.0 - fraction))
     grad_level = grad_level.index_add(1, right, grad_log * fraction)
     above = b > levels(matrix, b) * matrix.sum(dim=1) * (1.0 - 1e-3)

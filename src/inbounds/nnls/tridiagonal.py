@@ -7,23 +7,41 @@ from torch.nn.functional import pad
 
 
 def solve_tridiagonal(
-    diagonal: Float[Tensor, "b m"], off: Float[Tensor, "b m"], right: Float[Tensor, "b m"]
+    diagonal: Float[Tensor, "b m"],
+    beside: Float[Tensor, "b m"],
+    right: Float[Tensor, "b m"],
+    least: Float[Tensor, "b m"],
 ) -> Float[Tensor, "b m"]:
-    """Solve T x = right, where T has `diagonal` and, beside it, off[:, j] between rows j and j + 1.
+    """Solve T x = right, where T has `diagonal` and, between the rows j and j + 1, beside[:, j].
 
-    The last entry of `off` is not read. Parallel cyclic reduction: each of log₂ m rounds eliminates from every
-    equation its two neighbours, which then stand twice as far apart. Every round is a Schur complement of a
-    positive definite matrix, so no pivoting is needed.
+    The last entry of `beside` is not read. Rows whose pivot is not above `least` depend on the others: their
+    equation is dropped and their x is 0.
+
+    Cyclic reduction: the odd rows are eliminated at once, the even ones are a tridiagonal system of half the size.
+    This is Cholesky's elimination in another order, and as stable.
     """
     m = diagonal.shape[-1]
-    distance = 1
-    upper = torch.cat([off[:, :-1], torch.zeros_like(off[:, -1:])], dim=-1)  # couples j to j + distance
-    while distance < m:
-        ahead = upper / pad(diagonal[:, distance:], (0, distance), value=1.0)
-        behind = pad((upper / diagonal)[:, :-distance], (distance, 0))
-        lower = pad(upper[:, :-distance], (distance, 0))
-        right = right - ahead * pad(right[:, distance:], (0, distance)) - behind * pad(right[:, :-distance], (distance, 0))
-        diagonal = diagonal - ahead * upper - behind * lower
-        upper = -ahead * pad(upper[:, distance:], (0, distance))
-        distance *= 2
-    return right / diagonal
+    if m == 1:
+        return right / torch.where(diagonal > least, diagonal, torch.inf)
+    odd = m // 2
+    pivot, right_odd = diagonal[:, 1::2], right[:, 1::2]
+    pivot = torch.where(pivot > least[:, 1::2], pivot, torch.inf)
+    before = beside[:, 0::2][:, :odd]  # couples an odd row to the even one before it,
+    after = beside[:, 1 : m - 1 : 2]  # and to the one after it; the last odd row may have none
+    after = pad(after, (0, odd - after.shape[-1]))
+    to_before, to_after = before / pivot, after / pivot
+
+    def gather(at_before: Tensor, at_after: Tensor) -> Tensor:
+        """What the odd rows give to the even rows at their two sides."""
+        even = m - odd
+        return pad(at_before, (0, even - odd)) + pad(at_after, (1, 0))[:, :even]
+
+    x_even = solve_tridiagonal(
+        diagonal[:, 0::2] - gather(to_before * before, to_after * after),
+        pad(-to_before * after, (0, m - 2 * odd)),
+        right[:, 0::2] - gather(to_before * right_odd, to_after * right_odd),
+        least[:, 0::2],
+    )
+    x_after = pad(x_even[:, 1:], (0, 1))[:, :odd]
+    x_odd = right_odd / pivot - to_before * x_even[:, :odd] - to_after * x_after
+    return torch.stack([x_even, pad(x_odd, (0, m - 2 * odd))], dim=-1).flatten(1)[:, :m]
