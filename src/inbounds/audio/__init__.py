@@ -1,5 +1,8 @@
 """Mel spectrograms inverted to the optimum, and played back."""
 
+from inbounds.audio.filters import mel_filter_bank as mel_filter_bank
+from inbounds.audio.inverse import InverseMelScale as InverseMelScale
+from inbounds.audio.inverse import inverse_mel_scale as inverse_mel_scale
 from inbounds.audio.phase import GriffinLim as GriffinLim
 from inbounds.audio.phase import griffin_lim as griffin_lim
 from inbounds.audio.recurrence import ADMM as ADMM

@@ -1,11 +1,10 @@
 """Mel spectrograms back to linear frequency: the exact non-negative optimum, and the shortcuts beside it."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from inbounds import _checks
@@ -16,10 +15,20 @@ from inbounds.nnls.distances import DISTANCES
 from inbounds.nnls.info import Info
 from inbounds.nnls.kkt import kkt_residual
 
-METHODS = ("nnls", "lstsq", "pinv", "sgd")
+_SHORTCUTS: dict[str, Callable[..., Tensor]] = {
+    "lstsq": shortcuts.clamped_lstsq,
+    "pinv": shortcuts.clamped_pinv,
+    "sgd": shortcuts.sgd,
+}
+METHODS = ("nnls", *_SHORTCUTS)
 PRIORS = ("envelope", "flat")
 # torch.linalg.lstsq's, torchaudio's last argument.
 DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
+
+_NEGATIVE = (
+    "mel must hold energies or magnitudes, which are never negative (decibels and logarithms must be undone first, "
+    "for example 10 ** (mel / 10) for decibels of a power)"
+)
 
 
 def inverse_mel_scale(
@@ -33,19 +42,19 @@ def inverse_mel_scale(
 ) -> Any:
     """Invert filtersᵀ @ spectrogram = mel for a spectrogram ≥ 0.
 
-    A mel spectrogram has fewer bands than the spectrogram has bins, so that many spectrograms meet it exactly.
-    Method "nnls" returns the one nearest to a prior; where none meets it (a network's output, noise), the nearest
-    to the prior among those of least squared error. Every frame is solved on its own.
+    A mel spectrogram has fewer bands than the spectrogram has bins, so that many spectrograms meet it
+    exactly. Method "nnls" returns the one nearest to a prior; where none meets it (a network's output,
+    noise), the nearest to the prior among those of least squared error. Every frame is solved on its own.
 
     Args:
-        mel: (..., n_mels, time), energies or magnitudes ≥ 0 (not decibels), any strides. A frame with a NaN or an
-            infinity comes back NaN.
+        mel: (..., n_mels, time), energies or magnitudes ≥ 0 (not decibels), any strides. A frame with a NaN
+            or an infinity comes back NaN.
         filters: the bank, (n_stft, n_mels), non-negative, as `mel_filter_bank` gives it.
-        method: "nnls", exact; or, for comparison, "lstsq" and "pinv", least squares clamped at zero, and "sgd",
-            gradient descent from a random start.
-        prior: of "nnls". "envelope": the bands' levels, interpolated between their centres; "flat": no preference
-            (the smallest norm); or a spectrogram ≥ 0, broadcastable to the answer, whose small values are lifted to
-            -60 dB of the envelope so that every bin can sound.
+        method: "nnls", exact; or, for comparison, "lstsq" and "pinv", least squares clamped at zero, and
+            "sgd", gradient descent from a random start.
+        prior: of "nnls". "envelope": the bands' levels, interpolated between their centres; "flat": no
+            preference (the smallest norm); or a spectrogram ≥ 0, broadcastable to the answer, whose small
+            values are lifted to -60 dB of the envelope so that every bin can sound.
         distance: of "nnls" to its prior: "quadratic" (of relative deviations; plain with "flat"),
             "kl" (Kullback-Leibler) or "is" (Itakura-Saito).
         full_output: also return an `Info` per frame; of "nnls" only.
@@ -69,7 +78,9 @@ def inverse_mel_scale(
     bank = filters.to(working)
     if method == "nnls":
         return _nnls(mel, bank, prior, distance, full_output)
-    shortcut = {"lstsq": shortcuts.clamped_lstsq, "pinv": shortcuts.clamped_pinv, "sgd": shortcuts.sgd}[method]
+    shortcut = {"lstsq": shortcuts.clamped_lstsq, "pinv": shortcuts.clamped_pinv, "sgd": shortcuts.sgd}[
+        method
+    ]
     return shortcut(mel.to(working), bank).to(mel.dtype)
 
 
@@ -84,7 +95,9 @@ def _nnls(mel: Tensor, bank: Tensor, prior: str | Tensor, distance: str, full_ou
         _checks.choice(prior, "prior", PRIORS)
     relative = isinstance(prior, Tensor) or prior == "envelope"
     columns = mel.reshape(-1, n_mels, time)
-    x, nit, converged = solve_columns(bank.mT, columns, prior=prior, distance=distance, relative=relative)
+    x, nit, converged = solve_columns(
+        bank.mT, columns, prior=prior, distance=distance, relative=relative, if_negative=_NEGATIVE
+    )
     x = x.reshape(*batch, bank.shape[0], time)
     if not full_output:
         return x
@@ -107,14 +120,13 @@ def _checked(mel: object, filters: object) -> tuple[Tensor, Tensor]:
             f"mel must be shaped (..., n_mels, time) with n_mels = {n_mels}, as filters of shape "
             f"{(n_stft, n_mels)} have; got {_checks.describe(mel)}{hint}"
         )
+    return mel, filters
+
+
+def _refuse_negative(mel: Tensor) -> None:
     # A graph being compiled has no place for an error that depends on values.
     if not torch.compiler.is_compiling() and mel.numel() and bool(mel.detach().amin() < 0.0):
-        raise ValueError(
-            "mel must hold energies or magnitudes, which are never negative; "
-            f"{_checks.violations(mel.detach() < 0.0)}. If these are decibels or logarithms, undo them first, for "
-            "example 10 ** (mel / 10) for decibels of a power"
-        )
-    return mel, filters
+        raise ValueError(f"{_NEGATIVE}; {_checks.violations(mel.detach() < 0.0)}")
 
 
 class InverseMelScale(nn.Module):
@@ -131,14 +143,14 @@ class InverseMelScale(nn.Module):
         driver: torchaudio's; no longer means anything.
         method, prior, distance: see `inverse_mel_scale`.
         filters: your own bank (n_stft, n_mels) in place of the mel bank.
-        max_iter, tolerance_loss, tolerance_change, sgdargs: of torchaudio's first version; they steer method "sgd"
-            and mean nothing to the others.
+        max_iter, tolerance_loss, tolerance_change, sgdargs: of torchaudio's first version; they steer method
+            "sgd" and mean nothing to the others.
 
     Warns:
         DeprecationWarning: where an argument of torchaudio's means nothing any more.
 
-    The bank is the buffer `fb`, as in torchaudio, so that its checkpoints load. It is a float32 buffer; a float64
-    mel is computed in float64 all the same.
+    The bank is the buffer `fb`, as in torchaudio, so that its checkpoints load. It is a float32 buffer; a
+    float64 mel is computed in float64 all the same.
 
     >>> invert = InverseMelScale(201, n_mels=40)
     >>> invert(torch.rand(2, 40, 10)).shape
@@ -177,7 +189,7 @@ class InverseMelScale(nn.Module):
         self.prior = str(_checks.choice(prior, "prior", PRIORS))
         self.distance = str(_checks.choice(distance, "distance", DISTANCES))
         _checks.choice(driver, "driver", (None, *DRIVERS))
-        self._sgd = {
+        self._sgd: dict[str, Any] = {
             name: value
             for name, value in (
                 ("max_iter", max_iter),
@@ -221,6 +233,7 @@ class InverseMelScale(nn.Module):
         """Mel spectrogram (..., n_mels, time) to spectrogram (..., n_stft, time)."""
         if self.method == "sgd":
             mel, filters = _checked(melspec, self.fb)
+            _refuse_negative(mel)
             working = torch.promote_types(mel.dtype, torch.float32)
             return shortcuts.sgd(mel.to(working), filters.to(working), **self._sgd).to(mel.dtype)
         return inverse_mel_scale(

@@ -15,10 +15,10 @@ from torch import Tensor
 def clamped_lstsq(
     mel: Float[Tensor, "*batch n_mels time"], filters: Float[Tensor, "n_stft n_mels"]
 ) -> Float[Tensor, "*batch n_stft time"]:
-    """relu of the minimum-norm least-squares solution, solved anew: torchaudio's way since 2.1.
+    """Relu of the minimum-norm least-squares solution, solved anew: torchaudio's way since 2.1.
 
-    By the singular value decomposition (driver "gelsd"), because the default "gels" fails on banks without full
-    rank; where PyTorch has no such driver, through the pseudo-inverse.
+    By the singular value decomposition (driver "gelsd"), because the default "gels" fails on banks without
+    full rank; where PyTorch has no such driver, through the pseudo-inverse.
     """
     if mel.device.type != "cpu":
         return clamped_pinv(mel, filters)
@@ -46,8 +46,8 @@ def sgd(
 ) -> Float[Tensor, "*batch n_stft time"]:
     """Projected stochastic gradient descent from a uniform random start: torchaudio's way until 2.0.
 
-    The loss is the squared error summed over mels and averaged over frames; it stops as a whole, when the loss or
-    its change falls below its tolerance. No gradient flows through it.
+    The loss is the squared error summed over mels and averaged over frames; it stops as a whole, when the
+    loss or its change falls below its tolerance. No gradient flows through it.
     """
     settings = {"lr": 0.1, "momentum": 0.9, **(sgdargs or {})}
     mel, filters = mel.detach(), filters.detach()

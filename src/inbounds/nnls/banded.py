@@ -5,8 +5,8 @@ dual of
 
     minimise the distance of x to x₀   subject to   x ≥ 0 minimising ‖A x - b‖
 
-is an equation in one variable per row of A whose Newton matrix is tridiagonal (newton.py). A b that no x meets is
-first replaced by the nearest one that is met, also in time linear in the rows (cone.py).
+is an equation in one variable per row of A whose Newton matrix is tridiagonal (newton.py). A b that no x
+meets is first replaced by the nearest one that is met, also in time linear in the rows (cone.py).
 """
 
 import torch
@@ -38,8 +38,8 @@ def solve(
         prior: x₀: "flat" (0 for the quadratic, which gives the minimum-norm optimum; else the column's mean
             level), "envelope" (the levels b[j] / Σ A[j, :] interpolated geometrically), or a tensor.
         distance: "quadratic", "kl" or "is"; see distances.py.
-        relative: the quadratic counts deviations relative to x₀ (weight x₀²) or plainly (weight 1). None: relative
-            to an envelope, else plainly. Where a relative prior is zero, x is zero.
+        relative: the quadratic counts deviations relative to x₀ (weight x₀²) or plainly (weight 1). None:
+            relative to an envelope, else plainly. Where a relative prior is zero, x is zero.
         ridge: ε ≥ 0: minimise ½‖A x - b‖² + ε · distance instead; 0 is the limit.
     """
     x, nit, converged = solve_columns(
@@ -59,6 +59,7 @@ def solve_columns(
     distance: str = "quadratic",
     relative: bool | None = None,
     ridge: float = 0.0,
+    if_negative: str = "",
 ) -> tuple[Float[Tensor, "batch n k"], Shaped[Tensor, "batch k"], Shaped[Tensor, "batch k"]]:
     """`solve` without the report: x, iterations and converged; the answer has b's dtype."""
     given = None if isinstance(prior, str) else prior
@@ -68,5 +69,7 @@ def solve_columns(
     keep_dual = torch.is_grad_enabled() and (
         b.requires_grad or matrix.requires_grad or (given is not None and given.requires_grad)
     )
-    x, _, nit, converged = banded_nnls(matrix, b, given, name, distance, relative, ridge, keep_dual)
+    x, _, nit, converged = banded_nnls(
+        matrix, b, given, name, distance, relative, ridge, if_negative, keep_dual
+    )
     return x, nit, converged

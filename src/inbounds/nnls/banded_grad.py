@@ -5,15 +5,16 @@ wherever A x = b holds), a change of b, of the prior and of A moves x by
 
     dx = e + D Aᵀ S⁻¹ (P db - A e - dA x) + D dAᵀ λ,        e = (∂x/∂x₀) dx₀.
 
-Its transpose needs two tridiagonal solves. The frame's scale drops out of dx/db, so all of this is computed on
-normalised frames.
+Its transpose needs two tridiagonal solves. The frame's scale drops out of dx/db, so all of this is computed
+on normalised frames.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inbounds.nnls import distances, prior as priors
+from inbounds.nnls import distances
+from inbounds.nnls import prior as priors
 from inbounds.nnls.bands import between_centres
 from inbounds.nnls.frames import Choice, normalise, scaled_ridge
 from inbounds.nnls.newton import gram

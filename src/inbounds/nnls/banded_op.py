@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from inbounds import _checks
 from inbounds.nnls.banded_grad import transposed
 from inbounds.nnls.bands import Bands, bands
 from inbounds.nnls.frames import Choice, solve_frames
@@ -23,14 +23,19 @@ def banded_nnls(
     distance: str,
     relative: bool,
     ridge: float,
+    if_negative: str,
     keep_dual: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Solve every column: matrix (m, n), b (batch, m, k), prior (batch, n, k) where it is given.
 
+    if_negative is the sentence that refuses a b with negative entries; the empty one lets them pass.
     Returns x (batch, n, k), the dual (batch, m, k; no columns unless kept), nit and converged (batch, k).
     """
+    if if_negative and bool((b < 0.0).any()):
+        raise ValueError(f"{if_negative}; {_checks.violations(b < 0.0)}")
     answer = _empty(matrix, b, keep_dual)
-    _tensor_engine(structure(matrix), b, prior, Choice(prior_name, distance, relative, ridge), *answer)
+    choice = Choice(prior_name, distance, relative, ridge)
+    _tensor_engine(structure(matrix), b, prior, choice, *answer)
     return answer
 
 
@@ -81,12 +86,12 @@ def _empty(matrix: Tensor, b: Tensor, keep_dual: bool) -> tuple[Tensor, Tensor, 
 
 
 @banded_nnls.register_fake
-def _(matrix, b, prior, prior_name, distance, relative, ridge, keep_dual):
+def _fake(matrix, b, prior, prior_name, distance, relative, ridge, if_negative, keep_dual):
     return _empty(matrix, b, keep_dual)
 
 
 def _remember(ctx: Any, inputs: tuple, output: tuple) -> None:
-    matrix, b, prior, prior_name, distance, relative, ridge, keep_dual = inputs
+    matrix, b, prior, prior_name, distance, relative, ridge, _, keep_dual = inputs
     if not keep_dual:
         raise RuntimeError("inbounds::banded_nnls must be called with keep_dual where a gradient is wanted")
     ctx.save_for_backward(matrix, b, prior, output[0], output[1])
@@ -104,13 +109,15 @@ def _backward(ctx: Any, grad_x: Tensor, grad_dual: Tensor, *_: None) -> tuple:
         return frames.reshape(shape[0], shape[2], -1).movedim(-1, 1)
 
     working = torch.float32 if b.dtype.itemsize < 4 else b.dtype
-    parts = [None if part is None else frames(part).to(working) for part in (b, prior, x, dual, grad_x, grad_dual)]
+    parts = [
+        None if part is None else frames(part).to(working) for part in (b, prior, x, dual, grad_x, grad_dual)
+    ]
     grad_matrix, grad_b, grad_prior = transposed(matrix.to(working), *parts, ctx.choice)
     return (
         grad_matrix.to(matrix.dtype),
         columns(grad_b).to(b.dtype),
-        None if prior is None else columns(grad_prior).to(prior.dtype),
-        *(None,) * 5,
+        None if grad_prior is None else columns(grad_prior).to(b.dtype),
+        *(None,) * 6,
     )
 
 
@@ -118,7 +125,7 @@ banded_nnls.register_autograd(_backward, setup_context=_remember)
 
 
 @banded_nnls.register_vmap
-def _(info, in_dims, matrix, b, prior, prior_name, distance, relative, ridge, keep_dual):
+def _(info, in_dims, matrix, b, prior, prior_name, distance, relative, ridge, if_negative, keep_dual):
     """Items of a vmap join the batch, unless the matrix differs between them."""
     matrix_dim, b_dim, prior_dim = in_dims[:3]
     if matrix_dim is not None:
@@ -131,6 +138,14 @@ def _(info, in_dims, matrix, b, prior, prior_name, distance, relative, ridge, ke
         return value.reshape(-1, *value.shape[2:])
 
     answers = banded_nnls(
-        matrix, join(b, b_dim), join(prior, prior_dim), prior_name, distance, relative, ridge, keep_dual
+        matrix,
+        join(b, b_dim),
+        join(prior, prior_dim),
+        prior_name,
+        distance,
+        relative,
+        ridge,
+        if_negative,
+        keep_dual,
     )
-    return tuple(part.reshape(info.batch_size, -1, *part.shape[1:]) for part in answers), (0, 0, 0, 0)
+    return tuple(part.unflatten(0, (info.batch_size, -1)) for part in answers), (0, 0, 0, 0)

@@ -15,8 +15,8 @@ class Bands(NamedTuple):
     """A (m, n) ≥ 0, its columns' places, and where each stands between the bands' centres.
 
     Column i touches the rows row[i] with lower[i] and row[i] + 1 with upper[i]; one of the two may be 0.
-    A row's centre is the mean column index under its weights. Between the centres of `left` and `right`, a column
-    stands at `fraction` of the way; before the first and after the last centre fraction is 0.
+    A row's centre is the mean column index under its weights. Between the centres of `left` and `right`, a
+    column stands at `fraction` of the way; before the first and after the last centre fraction is 0.
     """
 
     matrix: Float[Tensor, "m n"]

@@ -1,4 +1,4 @@
-"""Right-hand sides that no x ≥ 0 meets: the nearest one that is met, and the columns that must then be zero."""
+"""Right-hand sides that no x ≥ 0 meets: the nearest one that is met, and the columns that must be zero."""
 
 from typing import NamedTuple
 
@@ -36,17 +36,15 @@ def chain(bands: Bands) -> Chain:
     return Chain(np.where(linked, steep, 1.0), np.where(linked, flat, 1.0), linked, alone)
 
 
-def project(
-    bands: Bands, b: Float[Tensor, "b m"]
-) -> tuple[Float[Tensor, "b m"], Bool[Tensor, "b n"]]:
+def project(bands: Bands, b: Float[Tensor, "b m"]) -> tuple[Float[Tensor, "b m"], Bool[Tensor, "b n"]]:
     """The nearest point of {A x : x ≥ 0} to every float64 b, and the columns that may carry it."""
     from inbounds.nnls.kernels.cone import residuals
 
     residual = np.empty(tuple(b.shape))
     residuals(np.ascontiguousarray(b.detach().cpu().numpy()), *chain(bands), residual)
     r = torch.from_numpy(residual).to(b.device)
-    # Complementarity: a column may be positive only where Aᵀr is zero. What rounding leaves of a zero is measured
-    # by the terms that cancel, and by the b the residual was subtracted from.
+    # Complementarity: a column may be positive only where Aᵀr is zero. What rounding leaves of a zero is
+    # measured by the terms that cancel, and by the b the residual was subtracted from.
     size = b.abs()
     near = torch.maximum(size, torch.maximum(pad(size[:, 1:], (0, 1)), pad(size[:, :-1], (1, 0))))
     slack = 1e-10 * r.abs() + 1e-13 * near

@@ -1,7 +1,8 @@
 """A block of frames solved with tensor operations, on any device; the compiled kernel's oracle on the CPU.
 
-Every frame is scaled by a power of two and tried in its own precision for an exact A x = b. What is left (no such
-x, or more dynamic range than the precision holds) is solved in float64 against the nearest b that has one.
+Every frame is scaled by a power of two and tried in its own precision for an exact A x = b. What is left (no
+such x, or more dynamic range than the precision holds) is solved in float64 against the nearest b that has
+one.
 """
 
 from typing import NamedTuple
@@ -77,7 +78,9 @@ def solve_frames(
     return Found(x, dual, found.nit, found.converged & sound[:, 0])
 
 
-def scaled_ridge(b: Float[Tensor, "b m"], exponent: Int[Tensor, "b 1"], choice: Choice) -> Float[Tensor, "b 1"]:
+def scaled_ridge(
+    b: Float[Tensor, "b m"], exponent: Int[Tensor, "b 1"], choice: Choice
+) -> Float[Tensor, "b 1"]:
     """ε of the normalised frames."""
     return torch.ldexp(torch.full_like(b[:, :1], choice.ridge), (choice.dual_power - 1) * exponent)
 

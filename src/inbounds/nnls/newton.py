@@ -2,9 +2,10 @@
 
     F(λ) = A x(Aᵀλ) + ε λ - b = 0,       F'(λ) = A D Aᵀ + ε I tridiagonal,       D = dx/du ≥ 0
 
-F is the gradient of a convex function of λ, so along a Newton direction its slope F·d rises monotonically through
-zero. A step is taken when that slope is negative or has at most half its first size; else the zero of the secant
-within the bracket is tried. One round evaluates one trial λ of every frame, whether it is taken or shortened.
+F is the gradient of a convex function of λ, so along a Newton direction its slope F·d rises monotonically
+through zero. A step is taken when that slope is negative or has at most half its first size; else the zero of
+the secant within the bracket is tried. One round evaluates one trial λ of every frame, whether it is taken or
+shortened.
 """
 
 from typing import NamedTuple
@@ -19,16 +20,21 @@ from inbounds.nnls.tridiagonal import solve_tridiagonal
 
 
 class Goal(NamedTuple):
-    """When a frame is done, and when a row of the Newton matrix counts as dependent on others."""
+    """When a frame is done, and when a row of the Newton matrix counts as dependent on others.
 
-    tolerance: float  # |F[j]| ≤ tolerance |b[j]| + what rounding leaves
+    The error is max |F[j]| / (tolerance |b[j]| + what rounding leaves). A frame is done when its error is at
+    most 1, or at most `enough` and no longer halved by a step.
+    """
+
+    tolerance: float
+    enough: float
     singular: float  # relative size of a vanishing pivot
     rounds: int
 
 
 GOALS = {
-    torch.float32: Goal(tolerance=1e-6, singular=1e-6, rounds=40),
-    torch.float64: Goal(tolerance=1e-10, singular=1e-12, rounds=100),
+    torch.float32: Goal(tolerance=1e-6, enough=4.0, singular=1e-6, rounds=40),
+    torch.float64: Goal(tolerance=1e-14, enough=1e5, singular=1e-12, rounds=100),
 }
 
 
@@ -65,6 +71,7 @@ def newton(
     x = prior
     converged = torch.zeros(b.shape[0], dtype=torch.bool, device=b.device)
     nit = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
+    error = torch.full_like(b[:, 0], torch.inf)
     for round_ in range(goal.rounds):
         trial = dual + step * direction
         u = trial @ matrix
@@ -82,10 +89,13 @@ def newton(
         magnitude = trial.abs()
         rounding = size0 + diagonal0 * magnitude + beside0 * pad(magnitude[:, 1:], (0, 1))
         rounding = rounding + pad((beside0 * magnitude)[:, :-1], (1, 0))
-        met = (F.abs() <= goal.tolerance * b.abs() + 4 * eps * rounding).all(dim=1)
+        scale = goal.tolerance * b.abs() + 4 * eps * rounding
+        new_error = (F.abs() / scale.clamp(min=torch.finfo(b.dtype).tiny)).amax(dim=1)
+        met = (new_error <= 1.0) | ((new_error <= goal.enough) & (new_error > 0.5 * error))
 
         dual = torch.where(taken, trial, dual)
         x = torch.where(taken, trial_x, x)
+        error = torch.where(taken[:, 0], new_error, error)
         nit += (taken[:, 0] & ~met).long()
         converged = converged | (taken[:, 0] & met)
         if bool(converged.all()):

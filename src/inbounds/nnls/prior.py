@@ -6,7 +6,8 @@ from torch import Tensor
 
 # Levels further under the frame's loudest band are lifted to it: x₀² must stay a float32.
 FLOOR = 1e-10
-# A given prior that counts relatively is lifted to this part of the envelope: a bin at zero could never sound.
+# A given prior that counts relatively is lifted to this part of the envelope: a bin at zero could never
+# sound.
 LIFT = 1e-3
 
 
@@ -25,7 +26,7 @@ def envelope(
     right: Int[Tensor, " n"],
     fraction: Float[Tensor, " n"],
 ) -> Float[Tensor, "b n"]:
-    """Geometric interpolation of the levels between the bands' centres; zero in columns that touch no band."""
+    """Geometric interpolation of the levels between the bands' centres; zero in columns without a band."""
     log_level = levels(matrix, b).log()
     low, high = log_level[:, left], log_level[:, right]
     return torch.exp(low + fraction * (high - low)) * (matrix.sum(dim=0) > 0.0)

@@ -17,8 +17,8 @@ def solve_tridiagonal(
     The last entry of `beside` is not read. Rows whose pivot is not above `least` depend on the others: their
     equation is dropped and their x is 0.
 
-    Cyclic reduction: the odd rows are eliminated at once, the even ones are a tridiagonal system of half the size.
-    This is Cholesky's elimination in another order, and as stable.
+    Cyclic reduction: the odd rows are eliminated at once, the even ones are a tridiagonal system of half the
+    size. This is Cholesky's elimination in another order, and as stable.
     """
     m = diagonal.shape[-1]
     if m == 1:

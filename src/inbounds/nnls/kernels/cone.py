@@ -1,19 +1,20 @@
-"""The point of the cone {A x : x ≥ 0} nearest to b, for a non-negative A whose columns touch two adjacent rows.
+"""The point of {A x : x ≥ 0} nearest to b, for a non-negative A whose columns touch two adjacent rows.
 
 The residual r = b - A x of a least-squares optimum is the projection of b on the polar cone: it minimises
-‖r - b‖ subject to Aᵀr ≤ 0. A column (p, q) of the rows j and j + 1 says p r[j] + q r[j+1] ≤ 0, so all the columns
-of the gap between these rows together say
+‖r - b‖ subject to Aᵀr ≤ 0. A column (p, q) of the rows j and j + 1 says p r[j] + q r[j+1] ≤ 0, so all the
+columns of the gap between these rows together say
 
     r[j+1] ≤ g(r[j]),    g(s) = -steep s for s > 0,  -flat s for s < 0,
 
-with the largest and the smallest ratio p / q, and a column touching one row alone says r[j] ≤ 0. That is a chain:
-the cost of the best r[0..j] that ends in r[j] = t is a convex function V_j(t), and with s* = argmin V_j, h = g⁻¹,
+with the largest and the smallest ratio p / q, and a column touching one row alone says r[j] ≤ 0. That is a
+chain: the cost of the best r[0..j] that ends in r[j] = t is a convex function V_j(t), and with s* = argmin
+V_j, h = g⁻¹,
 
     V_{j+1}'(t) = t - b[j+1] + (0 if t ≤ g(s*) else V_j'(h(t)) h'(t)).
 
-V_j' is piecewise linear, with jumps; only its part left of s* matters. It is kept as corners (at, value), from s*
-leftwards, with slope 1 beyond the last. Every row maps them through h, adds a line and cuts at the new zero. Going
-back, r[j] = min(h(r[j+1]), s*[j]). No iteration and no tolerance: exact up to rounding.
+V_j' is piecewise linear, with jumps; only its part left of s* matters. It is kept as corners (at, value),
+from s* leftwards, with slope 1 beyond the last. Every row maps them through h, adds a line and cuts at the
+new zero. Going back, r[j] = min(h(r[j+1]), s*[j]). No iteration and no tolerance: exact up to rounding.
 """
 
 import numpy as np
@@ -25,8 +26,8 @@ from inbounds._jit import kernel
 def residuals(b, steep, flat, linked, alone, r):
     """Write the residuals of the right-hand sides b (k, m) into r (k, m).
 
-    steep, flat (m,) and linked (m,), true where the gap j, between rows j and j + 1, has columns; alone (m,), true
-    where a column touches row j only.
+    steep, flat (m,) and linked (m,), true where the gap j, between rows j and j + 1, has columns; alone (m,),
+    true where a column touches row j only.
     """
     k, m = b.shape
     best = np.empty(m)
