@@ -26,8 +26,8 @@ PRIORS = ("envelope", "flat")
 DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
 _NEGATIVE = (
-    "mel must hold energies or magnitudes, which are never negative (decibels and logarithms must be undone first, "
-    "for example 10 ** (mel / 10) for decibels of a power)"
+    "mel must hold energies or magnitudes, which are never negative (undo decibels and logarithms first, "
+    "for example with 10 ** (mel / 10) for decibels of a power)"
 )
 
 

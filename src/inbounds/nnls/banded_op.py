@@ -109,10 +109,16 @@ def _backward(ctx: Any, grad_x: Tensor, grad_dual: Tensor, *_: None) -> tuple:
         return frames.reshape(shape[0], shape[2], -1).movedim(-1, 1)
 
     working = torch.float32 if b.dtype.itemsize < 4 else b.dtype
-    parts = [
-        None if part is None else frames(part).to(working) for part in (b, prior, x, dual, grad_x, grad_dual)
-    ]
-    grad_matrix, grad_b, grad_prior = transposed(matrix.to(working), *parts, ctx.choice)
+    grad_matrix, grad_b, grad_prior = transposed(
+        matrix.to(working),
+        frames(b).to(working),
+        None if prior is None else frames(prior).to(working),
+        frames(x).to(working),
+        frames(dual).to(working),
+        frames(grad_x).to(working),
+        frames(grad_dual).to(working),
+        ctx.choice,
+    )
     return (
         grad_matrix.to(matrix.dtype),
         columns(grad_b).to(b.dtype),
