@@ -315,11 +315,14 @@ def box_qp(n: int, *, condition: float, seed: int) -> Problem:
     g = torch.where(place == 0, 0.0, torch.where(place == 1, multiplier, -multiplier))
     c = g - H @ best
 
+    def times_H(x):
+        return (H.to(x) * x[..., None, :]).sum(-1)  # to the bit the same in a batch as alone
+
     def fun(x):
-        return 0.5 * (x * (x @ H.to(x))).sum(-1) + x @ c.to(x)
+        return (x * (0.5 * times_H(x) + c.to(x))).sum(-1)
 
     def gradient(x):
-        return x @ H.to(x) + c.to(x)
+        return times_H(x) + c.to(x)
 
     return problem(
         f"box-qp-{n}-cond{condition:g}-{seed}",

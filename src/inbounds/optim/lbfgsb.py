@@ -34,9 +34,14 @@ def init(
     options: Options,
 ) -> State:
     """The state of rows evaluated at x, a point of the box; `trial` is where to evaluate next."""
-    state = first_state(x, f, g, options)
-    finite = f.isfinite() & g.isfinite().all(dim=-1)
-    stop = torch.where(projected_gradient_norm(x, g, box) <= options.gtol, Stop.GRADIENT, Stop.RUNNING)
+    return start(first_state(x, f, g, options), box, options)
+
+
+def start(state: State, box: Box, options: Options) -> State:
+    """The same for rows that bring a memory: the state is evaluated at its x, with no search under way."""
+    finite = state.f.isfinite() & state.g.isfinite().all(dim=-1)
+    pg = projected_gradient_norm(state.x, state.g, box)
+    stop = torch.where(pg <= options.gtol, Stop.GRADIENT, Stop.RUNNING)
     state = state._replace(stop=torch.where(finite, stop, Stop.NONFINITE))
     return _search_on(state, state.stop == Stop.RUNNING, box, options)
 

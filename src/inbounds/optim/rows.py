@@ -49,7 +49,12 @@ def init(
     x: Float[Tensor, "b n"], f: Float[Tensor, " b"], g: Float[Tensor, "b n"], box: Box, options: Options
 ) -> State:
     """The state of rows evaluated at x, a point of the box; `trial` is where to evaluate next."""
-    return _run(_RowState.of(first_state(x, f, g, options), box, options), f, g, first=True)
+    return start(first_state(x, f, g, options), box, options)
+
+
+def start(state: State, box: Box, options: Options) -> State:
+    """The same for rows that bring a memory: the state is evaluated at its x, with no search under way."""
+    return _run(_RowState.of(state, box, options), state.f, state.g, first=True)
 
 
 def advance(
