@@ -11,6 +11,7 @@ from inbounds.audio.melspec import MelSpec
     [
         ({"sample_rate": 0}, "sample_rate must be at least 1"),
         ({"n_fft": 1}, "n_fft must be at least 2"),
+        ({"n_fft": 1023}, "n_fft must be even"),
         ({"hop_length": 0}, "hop_length must be at least 1"),
         ({"win_length": 1025}, "win_length must be at most n_fft, 1024"),
         ({"window": "gauss"}, "window must be one of 'hann'"),

@@ -67,14 +67,15 @@ def mel_filter_bank(
     _checks.choice(norm, "norm", (None, "slaney"))
     scale = _checks.choice(mel_scale, "mel_scale", ("htk", "slaney"))
 
-    bank = _triangles(n_stft, n_mels, nyquist, f_min, f_max, norm == "slaney", str(scale))
+    bank = triangles(n_stft, n_mels, nyquist, f_min, f_max, norm == "slaney", str(scale))
     _warn_if_deficient(bank)
     return bank.to(dtype=dtype or torch.get_default_dtype(), device=device)
 
 
-def _triangles(
+def triangles(
     n_stft: int, n_mels: int, nyquist: float, f_min: float, f_max: float, unit_area: bool, scale: str
 ) -> Float[Tensor, "n_stft n_mels"]:
+    """The bank in float64, its arguments trusted and its rank not looked at (which takes longest)."""
     bins = torch.linspace(0.0, nyquist, n_stft, dtype=torch.float64)
     mels = torch.linspace(hz_to_mel(f_min, scale), hz_to_mel(f_max, scale), n_mels + 2, dtype=torch.float64)
     edges = _mel_to_hz(mels, scale)

@@ -1,6 +1,5 @@
 """MelSpec: what a mel spectrogram means. One value names the transform, the bank and the compression."""
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from inbounds import _checks
 from inbounds.audio.compression import Compression
+from inbounds.audio.filters import triangles
 
 WINDOWS = {
     "hann": torch.hann_window,
@@ -38,7 +38,7 @@ class MelSpec:
 
     Args:
         sample_rate: in Hz.
-        n_fft: samples in a frame, >= 2; the spectrum has n_fft // 2 + 1 bins.
+        n_fft: samples in a frame, even; the spectrum has n_fft // 2 + 1 bins.
         hop_length: samples from one frame to the next.
         n_mels: mel bands.
         win_length: samples under the window, in the middle of the frame; None stands for n_fft.
@@ -59,8 +59,8 @@ class MelSpec:
     The defaults are torchaudio's. `inbounds.audio.PRESETS` has the conventions people hold.
 
     >>> spec = MelSpec(16000, n_fft=1024, hop_length=256, n_mels=80, power=1.0)
-    >>> spec.frames(16000)
-    63
+    >>> spec.mel(torch.sin(torch.arange(16000) * 0.3)).shape
+    torch.Size([80, 63])
     """
 
     sample_rate: int
@@ -84,7 +84,8 @@ class MelSpec:
 
     def __post_init__(self) -> None:
         _checks.integer(self.sample_rate, "sample_rate", least=1)
-        _checks.integer(self.n_fft, "n_fft", least=2)
+        if _checks.integer(self.n_fft, "n_fft", least=2) % 2:
+            raise ValueError(f"n_fft must be even, for the last bin to be sample_rate / 2; got {self.n_fft}")
         _checks.integer(self.hop_length, "hop_length", least=1)
         _checks.integer(self.n_mels, "n_mels", least=1)
         if (
@@ -137,22 +138,13 @@ class MelSpec:
     def bank(
         self, *, dtype: torch.dtype | None = None, device: torch.device | None = None
     ) -> Float[Tensor, "n_stft n_mels"]:
-        """The mel bank; no warning names its empty filters, for the convention is given."""
-        from inbounds.audio.filters import mel_filter_bank  # pyright: ignore[reportMissingImports]
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            return mel_filter_bank(
-                self.n_stft,
-                self.n_mels,
-                self.sample_rate,
-                f_min=self.f_min,
-                f_max=self.f_max,
-                norm=self.norm,
-                mel_scale=self.mel_scale,
-                dtype=dtype,
-                device=device,
-            )
+        """The mel bank; unlike `mel_filter_bank`, with no warning of empty filters: conventions are given."""
+        nyquist = self.sample_rate / 2
+        f_max = nyquist if self.f_max is None else self.f_max
+        bank = triangles(
+            self.n_stft, self.n_mels, nyquist, self.f_min, f_max, self.norm == "slaney", self.mel_scale
+        )
+        return bank.to(dtype=dtype or torch.get_default_dtype(), device=device)
 
     def mel(self, audio: Tensor) -> Float[Tensor, "*batch n_mels time"]:
         """The mel spectrogram of audio, compressed as this spec stores it.
