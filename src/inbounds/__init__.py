@@ -1,6 +1,8 @@
 """Bound-constrained optimisation for PyTorch, and mel spectrograms inverted to the optimum."""
 
 from inbounds.nnls.kkt import kkt_residual
+from inbounds.nnls.lsq_linear import lsq_linear
+from inbounds.nnls.nnls import nnls
 from inbounds.optim.minimize import minimize
 from inbounds.optim.optimizer import LBFGSB
 from inbounds.optim.result import OptimizeResult
@@ -13,6 +15,8 @@ __all__ = [
     "OptimizeResult",
     "__version__",
     "kkt_residual",
+    "lsq_linear",
     "minimize",
+    "nnls",
     "scipy_method",
 ]

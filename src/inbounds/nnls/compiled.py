@@ -1,0 +1,89 @@
+"""The engine for the CPU: kernels over blocks of right-hand sides, one thread a block."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from inbounds._parallel import for_each_block
+from inbounds.nnls.engine import Engine, Solved
+
+EPS = 2.0**-52
+BLOCK = 8  # right-hand sides a thread takes at a time
+
+
+def pivot(
+    G: Float[Tensor, "g n n"],
+    H: Float[Tensor, "g n n"],
+    w: Float[Tensor, "c n"],
+    low: Float[Tensor, "c n"],
+    high: Float[Tensor, "c n"],
+    tolerance: Float[Tensor, " c"],
+    rows: Int[Tensor, " r"],
+) -> Solved:
+    """See Engine; begins with the variables that the unbounded step leaves inside the box."""
+    from inbounds.nnls.kernels import pivoting
+
+    whole = (w.unflatten(0, (G.shape[0], -1)) @ H).flatten(0, 1)
+    side = torch.where(
+        whole <= low, pivoting.LOWER, torch.where(whole >= high, pivoting.UPPER, pivoting.FREE)
+    )
+    d, nit = w.new_zeros(w.shape), torch.zeros(len(w), dtype=torch.int64)
+    arrays = _arrays(G, H, w, whole, low, high, side.to(torch.int8), tolerance, d, nit, rows)
+    for_each_block(lambda start, stop: pivoting.pivot_rows(*arrays, start, stop), len(rows), BLOCK)
+    return d, nit
+
+
+def descend(
+    A: Float[Tensor, "g m n"],
+    b: Float[Tensor, "c m"],
+    low: Float[Tensor, "c n"],
+    high: Float[Tensor, "c n"],
+    size: Float[Tensor, " c"],
+    rows: Int[Tensor, " r"],
+) -> tuple[Float[Tensor, "c n"], Int[Tensor, " c"], Int[Tensor, " c"]]:
+    """See Engine; begins at the point of the box nearest 0."""
+    from inbounds.nnls.kernels import active_set
+
+    if A.shape[-2] > A.shape[-1]:  # the triangle of A = QR has the same least squares, in n rows
+        Q, A = torch.linalg.qr(A)
+        b = (b.unflatten(0, (A.shape[0], -1)) @ Q).flatten(0, 1)
+    y = low.new_zeros(low.shape).clamp(low, high)
+    side = torch.where(
+        y == low, active_set.LOWER, torch.where(y == high, active_set.UPPER, active_set.PARKED)
+    )
+    side = side.to(torch.int8).contiguous()
+    nit = torch.zeros(len(y), dtype=torch.int64)
+    arrays = _arrays(A.mT, b, low, high, side, 4 * EPS * size, y, nit, rows)
+    for_each_block(lambda start, stop: active_set.solve_rows(*arrays, start, stop), len(rows), BLOCK)
+    return y, nit, (side == active_set.FREE).sum(-1)
+
+
+def nearest(
+    A: Float[Tensor, "g m n"],
+    weight: Float[Tensor, "c n"],
+    prior: Float[Tensor, "c n"],
+    p: Float[Tensor, "c m"],
+    low: Float[Tensor, "c n"],
+    high: Float[Tensor, "c n"],
+    steps: int,
+    rows: Int[Tensor, " r"],
+) -> Solved:
+    """See Engine."""
+    from inbounds.nnls.kernels import nearest as kernels
+
+    diagonal = (weight.unflatten(0, (A.shape[0], -1)) @ A.square().mT).flatten(0, 1)
+    diagonal = torch.where(diagonal > 0, diagonal, 1.0)
+    y, nit = prior.clamp(low, high).contiguous(), torch.zeros(len(p), dtype=torch.int64)
+    arrays = _arrays(A.mT, weight, prior, p, low, high, diagonal, y, nit)
+    last = _arrays(rows)
+    for_each_block(lambda a, z: kernels.nearest_rows(*arrays, steps, *last, a, z), len(rows), BLOCK)
+    return y, nit
+
+
+def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    """As the kernels want them; what a kernel writes to is contiguous already, or a copy would get it."""
+    return tuple(tensor.contiguous().numpy() for tensor in tensors)
+
+
+ENGINE = Engine(pivot, descend, nearest)
