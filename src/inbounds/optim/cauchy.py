@@ -26,6 +26,7 @@ from inbounds.optim.history import Compact
 # Numbers in one array of prefix sums. On a CPU the walk ends with the window in which every row has stopped;
 # elsewhere all windows are walked, for asking whether it has would wait for the device.
 WINDOW_CPU, WINDOW = 2**20, 2**27
+NARROWEST = 256  # breakpoints in a window, at least
 
 
 class Cauchy(NamedTuple):
@@ -84,7 +85,7 @@ def _walk(t: Float[Tensor, "b n"], d: Float[Tensor, "b n"], by_time: Int[Tensor,
     """The first segment with a minimiser, t and d given in the order of time; the path's end if none has."""
     rows, n = t.shape
     on_cpu = t.device.type == "cpu"
-    width = max(256, (WINDOW_CPU if on_cpu else WINDOW) // B.half.shape[-1] // max(1, rows))
+    width = max(NARROWEST, (WINDOW_CPU if on_cpu else WINDOW) // B.half.shape[-1] // max(1, rows))
     left = d.square().sum(dim=-1, keepdim=True)  # dᵀd of what is yet to pass
     least = torch.finfo(t.dtype).eps * B.theta[:, None] * left  # the reference's floor of f″
     now = torch.zeros_like(left)
