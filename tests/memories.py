@@ -1,5 +1,7 @@
 """Limited memories as an optimiser leaves them: rings that have wrapped, each row at another place."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -8,15 +10,16 @@ from inbounds.optim.state import Memory, empty_memory
 
 
 def random_memory(
-    rows: int, n: int, m: int, updates: int, seed: int, dtype: torch.dtype = torch.float64
+    rows: int, n: int, m: int, updates: int, seed: int, condition: float = 30.0
 ) -> tuple[Memory, list[list[tuple[Tensor, Tensor]]]]:
     """A memory after this many offers, and the pairs each row should hold. A quarter are not offered, a
     quarter have too little curvature to be kept."""
     rng = torch.Generator().manual_seed(seed)
+    dtype = torch.float64
     memory = empty_memory(torch.zeros(rows, n, dtype=dtype), m)
     expected: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(rows)]
-    factor = torch.randn(n, n, generator=rng, dtype=dtype) / n**0.5
-    hessian = factor @ factor.mT + 0.1 * torch.eye(n, dtype=dtype)
+    axes, _ = torch.linalg.qr(torch.randn(n, n, generator=rng, dtype=dtype))
+    hessian = axes * torch.logspace(-1, math.log10(condition) - 1, n, dtype=dtype) @ axes.mT
     for _ in range(updates):
         s = torch.randn(rows, n, generator=rng, dtype=dtype)
         y = s @ hessian + 0.01 * torch.randn(rows, n, generator=rng, dtype=dtype)
