@@ -20,22 +20,26 @@ PAD_MODES = ("reflect", "constant", "replicate", "circular")
 
 @dataclass(frozen=True)
 class Frames:
-    """`count` frames of a signal of `length` samples.
+    """`count` consecutive frames, the first of them frame `first`, of a signal of `length` samples.
 
     Attributes:
+        pad: samples of padding before the signal.
         window: (n_fft,), the analysis window, padded to n_fft with zeros on both sides.
-        weight: (span,), one over the sum of the frames' squared windows.
-        source: (span,), the signal's sample each timeline sample is a copy of; −1 where it is zero.
+        weight: (span,), one over the sum of these frames' squared windows.
+        before, after: for the timeline's samples outside the signal, at its two ends, the timeline's
+            sample each is a copy of; −1 where it is zero. Both are empty for frames from the middle.
     """
 
+    first: int
     count: int
     length: int
+    pad: int
     n_fft: int
     hop_length: int
-    pad: int
     window: Float[Tensor, " n_fft"]
     weight: Float[Tensor, " span"]
-    source: Int[Tensor, " span"]
+    before: Int[Tensor, " before"]
+    after: Int[Tensor, " after"]
 
     @property
     def span(self) -> int:
@@ -43,47 +47,88 @@ class Frames:
         return (self.count - 1) * self.hop_length + self.n_fft
 
     @property
+    def start(self) -> int:
+        """The signal's sample that the timeline begins with; negative within the padding."""
+        return self.first * self.hop_length - self.pad
+
+    @property
     def interior(self) -> slice:
         """The signal's own part of the timeline."""
-        return slice(self.pad, self.pad + self.length)
+        return slice(len(self.before), self.span - len(self.after))
 
     def extend(self, timeline: Float[Tensor, "b span"]) -> Float[Tensor, "b span"]:
         """Overwrite, in place, what lies outside the signal by what the padding mode makes of its inside."""
-        for outside in (slice(0, self.pad), slice(self.pad + self.length, self.span)):
-            source = self.source[outside]
-            copied = timeline[:, self.pad + source.clamp(min=0)]
-            timeline[:, outside] = torch.where(source < 0, 0.0, copied)
+        low, high = self.interior.start, self.interior.stop
+        for outside, source in ((slice(0, low), self.before), (slice(high, self.span), self.after)):
+            if len(source):
+                timeline[:, outside] = torch.where(source < 0, 0.0, timeline[:, source.clamp(min=0)])
         return timeline
 
 
-def frames_of(
-    window: Float[Tensor, " win_length"],
-    *,
-    count: int,
-    n_fft: int,
-    hop_length: int,
-    center: bool,
-    pad_mode: str,
-    length: int | None,
-) -> Frames:
-    """The geometry of `count` frames.
+@dataclass(frozen=True)
+class Framing:
+    """How a signal is cut into frames, with torch.stft's meaning of each field but two.
 
-    `length` is honoured where a signal of that length has `count` frames; the nearest such length is
-    taken otherwise.
+    Attributes:
+        pad: samples added on either side: n_fft // 2 for what torch.stft calls center.
+        window: (n_fft,), already padded to n_fft.
     """
-    pad = n_fft // 2 if center else 0
-    span = (count - 1) * hop_length + n_fft
-    shortest = span - 2 * pad
-    longest = min(shortest + hop_length - 1, span - pad)
-    length = shortest if length is None else min(max(length, shortest), longest)
 
+    n_fft: int
+    hop_length: int
+    window: Float[Tensor, " n_fft"]
+    pad: int
+    pad_mode: str
+
+    @property
+    def reach(self) -> int:
+        """How many frames on either side a frame shares samples with."""
+        return -(-self.n_fft // self.hop_length) - 1
+
+    def samples(self, count: int, length: int | None) -> int:
+        """The length of a signal of `count` frames nearest to the `length` asked for."""
+        shortest = max((count - 1) * self.hop_length + self.n_fft - 2 * self.pad, 0)
+        if length is None:
+            return shortest
+        return min(max(length, shortest), shortest + min(self.pad, 2 * self.hop_length - 1))
+
+    def frames(
+        self, count: int, *, length: int | None = None, first: int = 0, last: int | None = None
+    ) -> Frames:
+        """The geometry of frames first to last − 1, or of all `count`."""
+        length = self.samples(count, length)
+        last = count if last is None else last
+        envelope = _overlap(self.window.square(), last - first, self.hop_length)
+        weight = 1 / envelope.clamp(min=LEAST_ENVELOPE * float(envelope.max()))
+        start = first * self.hop_length - self.pad
+        stop = start + len(weight)
+        device = self.window.device
+        ends = (
+            torch.arange(start, min(0, stop), device=device),
+            torch.arange(max(length, start), stop, device=device),
+        )
+        before, after = (_source(end, length, self.pad_mode, start) for end in ends)
+        return Frames(
+            first,
+            last - first,
+            length,
+            self.pad,
+            self.n_fft,
+            self.hop_length,
+            self.window,
+            weight,
+            before,
+            after,
+        )
+
+
+def framing(
+    window: Float[Tensor, " win_length"], n_fft: int, hop_length: int, pad: int, pad_mode: str
+) -> Framing:
+    """A framing whose window stands in the middle of the frame, as torch.stft puts it."""
     left = (n_fft - len(window)) // 2
     window = torch.nn.functional.pad(window, (left, n_fft - len(window) - left))
-    envelope = _overlap(window.square(), count, hop_length)
-    weight = 1 / envelope.clamp(min=LEAST_ENVELOPE * float(envelope.max()))
-    position = torch.arange(span, device=window.device) - pad
-    source = _source(position, length, pad_mode)
-    return Frames(count, length, n_fft, hop_length, pad, window, weight, source)
+    return Framing(n_fft, hop_length, window, pad, pad_mode)
 
 
 def _overlap(frame: Float[Tensor, " n_fft"], count: int, hop_length: int) -> Float[Tensor, " span"]:
@@ -96,15 +141,16 @@ def _overlap(frame: Float[Tensor, " n_fft"], count: int, hop_length: int) -> Flo
     return total.flatten()[: (count - 1) * hop_length + len(frame)]
 
 
-def _source(position: Int[Tensor, " span"], length: int, pad_mode: str) -> Int[Tensor, " span"]:
-    if length == 0:
+def _source(position: Int[Tensor, " n"], length: int, pad_mode: str, start: int) -> Int[Tensor, " n"]:
+    """Where on a timeline that begins at sample `start` the padding at these positions is copied from."""
+    if length == 0 or pad_mode == "constant":
         return torch.full_like(position, -1)
     if pad_mode == "reflect":  # as often as it takes: a signal shorter than its padding is no special case
         period = max(2 * (length - 1), 1)
         folded = position % period
-        return torch.minimum(folded, period - folded) if length > 1 else torch.zeros_like(position)
-    if pad_mode == "replicate":
-        return position.clamp(0, length - 1)
-    if pad_mode == "circular":
-        return position % length
-    return torch.where((position >= 0) & (position < length), position, -1)
+        source = torch.minimum(folded, period - folded) if length > 1 else torch.zeros_like(position)
+    elif pad_mode == "replicate":
+        source = position.clamp(0, length - 1)
+    else:
+        source = position % length
+    return source - start

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
 from inbounds import _checks
-from inbounds.audio.frames import PAD_MODES, Frames, frames_of
+from inbounds.audio.frames import PAD_MODES, Frames, Framing, framing
+from inbounds.audio.random_start import random_units, seeds
 from inbounds.audio.recurrence import ADMM, AcceleratedGriffinLim, FastGriffinLim, Recurrence, Watch, retrieve
 from inbounds.audio.sweep import sweep_for
 
@@ -91,17 +92,10 @@ def griffin_lim(
     batch, compute = magnitude.shape[:-2], _compute_dtype(magnitude)
     rows = magnitude.to(compute).reshape(-1, *magnitude.shape[-2:]).mT
     rows, gain, broken = sanitised(rows)
-    frames = framing(
-        rows.shape[1],
-        n_fft=n_fft,
-        hop_length=hop_length,
-        win_length=win_length,
-        window=window,
-        center=center,
-        pad_mode=pad_mode,
-        length=length,
-        like=rows,
-    )
+    framing = _checked_framing(n_fft, hop_length, win_length, window, center, pad_mode, rows)
+    if length is not None:
+        length = _checks.integer(length, "length", least=0)
+    frames = framing.frames(rows.shape[1], length=length)
     spectrum = _start(rows, init, magnitude.shape, generator)
     sweep = sweep_for(frames, differentiable=rows.requires_grad or spectrum.requires_grad)
     watch = _watch(callback, tolerance, batch) if callback is not None or tolerance else None
@@ -178,19 +172,15 @@ class GriffinLim(nn.Module):
         )
 
 
-def framing(
-    count: int,
-    *,
+def _checked_framing(
     n_fft: int,
     hop_length: int | None,
     win_length: int | None,
     window: Tensor | None,
     center: bool,
     pad_mode: str,
-    length: int | None,
     like: Tensor,
-) -> Frames:
-    """The checked geometry of `count` frames, with tensors of the dtype and device of `like`."""
+) -> Framing:
     hop_length = _checks.integer(
         max(n_fft // 4, 1) if hop_length is None else hop_length, "hop_length", least=1
     )
@@ -200,22 +190,12 @@ def framing(
     if hop_length > win_length:
         raise ValueError(f"hop_length must be at most win_length, {win_length}; got {hop_length}")
     if window is None:
-        window = torch.hann_window(win_length, dtype=like.dtype, device=like.device)
+        window = torch.hann_window(win_length, dtype=like.dtype)
     window = _checks.floating(window, "window").detach().to(like)
     if window.shape != (win_length,) or not window.any():
         raise ValueError(f"window must be ({win_length},) and not all zero; got {_checks.describe(window)}")
-    if length is not None:
-        length = _checks.integer(length, "length", least=0)
     _checks.choice(pad_mode, "pad_mode", PAD_MODES)
-    return frames_of(
-        window,
-        count=count,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        center=center,
-        pad_mode=pad_mode,
-        length=length,
-    )
+    return framing(window, n_fft, hop_length, n_fft // 2 if center else 0, pad_mode)
 
 
 def sanitised(
@@ -232,15 +212,6 @@ def sanitised(
     exponent = torch.frexp(peak).exponent - 1
     gain = torch.ldexp(torch.ones_like(peak), torch.where(peak > 0, exponent, 0))[:, None]
     return (rows / gain[..., None]).contiguous(), gain, broken
-
-
-def random_phases(
-    magnitude: Float[Tensor, "b time n_stft"], generator: torch.Generator | None
-) -> Complex[Tensor, "b time n_stft"]:
-    """The magnitudes with phases uniform over the circle."""
-    device = magnitude.device if generator is None else generator.device
-    turns = torch.rand(magnitude.shape, dtype=magnitude.dtype, device=device, generator=generator)
-    return torch.polar(magnitude, turns.to(magnitude.device).mul_(2 * math.pi))
 
 
 def signal_of(
@@ -274,7 +245,7 @@ def _start(
         return torch.polar(rows, phase.reshape(-1, *shape[-2:]).mT.contiguous())
     if _checks.choice(init, "init", ("random", "zeros")) == "zeros":
         return torch.complex(rows, torch.zeros_like(rows))
-    return random_phases(rows, generator)
+    return rows * random_units(seeds(len(rows), generator), rows.shape[2], 0, rows.shape[1], like=rows)
 
 
 def _checked_magnitude(magnitude: object, n_fft: object) -> Tensor:
