@@ -104,8 +104,8 @@ class Framing:
         stop = start + len(weight)
         device = self.window.device
         ends = (
-            torch.arange(start, min(0, stop), device=device),
-            torch.arange(max(length, start), stop, device=device),
+            torch.arange(start, max(start, min(0, stop)), device=device),
+            torch.arange(min(max(length, start), stop), stop, device=device),
         )
         before, after = (_source(end, length, self.pad_mode, start) for end in ends)
         return Frames(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor, nn
 
 from inbounds import _checks
@@ -91,7 +91,8 @@ def griffin_lim(
 
     batch, compute = magnitude.shape[:-2], _compute_dtype(magnitude)
     rows = magnitude.to(compute).reshape(-1, *magnitude.shape[-2:]).mT
-    rows, gain, broken = sanitised(rows)
+    broken = ~rows.sum(dim=-1).isfinite()
+    rows, gain = scaled(torch.where(broken[..., None], 0.0, rows) if broken.any() else rows)
     framing = _checked_framing(n_fft, hop_length, win_length, window, center, pad_mode, rows)
     if length is not None:
         length = _checks.integer(length, "length", least=0)
@@ -100,7 +101,9 @@ def griffin_lim(
     sweep = sweep_for(frames, differentiable=rows.requires_grad or spectrum.requires_grad)
     watch = _watch(callback, tolerance, batch) if callback is not None or tolerance else None
     timeline = retrieve(sweep, recurrence, spectrum, rows, n_iter, watch=watch)
-    signal = signal_of(timeline * gain, frames, broken, length)
+    signal = mark_broken(timeline * gain, frames, broken)[:, frames.interior]
+    if length is not None:
+        signal = torch.nn.functional.pad(signal, (0, max(length - signal.shape[1], 0)))[:, :length]
     return signal.reshape(*batch, signal.shape[-1]).to(magnitude.dtype)
 
 
@@ -198,39 +201,40 @@ def _checked_framing(
     return framing(window, n_fft, hop_length, n_fft // 2 if center else 0, pad_mode)
 
 
-def sanitised(
+def scaled(
     rows: Float[Tensor, "b time n_stft"],
-) -> tuple[Float[Tensor, "b time n_stft"], Float[Tensor, "b 1"], Bool[Tensor, "b time"]]:
-    """Contiguous magnitudes with a maximum in [1, 2), what they were divided by, and the frames set to zero.
+) -> tuple[Float[Tensor, "b time n_stft"], Float[Tensor, "b 1"]]:
+    """Contiguous magnitudes with a maximum in [1, 2), and what they were divided by.
 
     The divisor is a power of two: it changes no bit of a mantissa, and keeps squares within float32.
     """
-    broken = ~rows.sum(dim=-1).isfinite()
-    if broken.any():
-        rows = torch.where(broken[..., None], 0.0, rows)
     peak = rows.detach().amax(dim=(-2, -1))
     exponent = torch.frexp(peak).exponent - 1
     gain = torch.ldexp(torch.ones_like(peak), torch.where(peak > 0, exponent, 0))[:, None]
-    return (rows / gain[..., None]).contiguous(), gain, broken
+    return (rows / gain[..., None]).contiguous(), gain
 
 
-def signal_of(
-    timeline: Float[Tensor, "b span"],
-    frames: Frames,
-    broken: Bool[Tensor, "b time"],
-    length: int | None,
-) -> Float[Tensor, "b samples"]:
-    """The signal's own part of the timeline, of the length asked for, NaN under broken frames."""
-    if broken.any():
-        covered = torch.zeros_like(timeline, dtype=torch.bool)
-        for row, frame in broken.nonzero().tolist():
-            start = frame * frames.hop_length
-            covered[row, start : start + frames.n_fft] = True
-        timeline = timeline.masked_fill(covered, math.nan)
-    signal = timeline[:, frames.interior]
-    if length is not None:
-        signal = torch.nn.functional.pad(signal, (0, max(length - signal.shape[1], 0)))[:, :length]
-    return signal.clone()
+def random_or_zeros(
+    magnitude: Float[Tensor, "b time n_stft"], init: str, seed: Int[Tensor, " b"], first: int = 0
+) -> Complex[Tensor, "b time n_stft"]:
+    """The magnitudes of frames `first` and on, with their first phases."""
+    if init == "zeros":
+        return torch.complex(magnitude, torch.zeros_like(magnitude))
+    _, count, bins = magnitude.shape
+    return magnitude * random_units(seed, bins, first, first + count, like=magnitude)
+
+
+def mark_broken(
+    timeline: Float[Tensor, "b span"], frames: Frames, broken: Bool[Tensor, "b time"]
+) -> Float[Tensor, "b span"]:
+    """NaN in all samples under a broken frame."""
+    if not broken.any():
+        return timeline
+    covered = torch.zeros_like(timeline, dtype=torch.bool)
+    for row, frame in broken.nonzero().tolist():
+        start = frame * frames.hop_length
+        covered[row, start : start + frames.n_fft] = True
+    return timeline.masked_fill(covered, math.nan)
 
 
 def _start(
@@ -243,9 +247,8 @@ def _start(
         phase = _checks.broadcastable(init, "init", shape, "magnitude")
         phase = (phase.angle() if phase.is_complex() else phase).to(rows)
         return torch.polar(rows, phase.reshape(-1, *shape[-2:]).mT.contiguous())
-    if _checks.choice(init, "init", ("random", "zeros")) == "zeros":
-        return torch.complex(rows, torch.zeros_like(rows))
-    return rows * random_units(seeds(len(rows), generator), rows.shape[2], 0, rows.shape[1], like=rows)
+    init = str(_checks.choice(init, "init", ("random", "zeros")))
+    return random_or_zeros(rows, init, seeds(len(rows), generator))
 
 
 def _checked_magnitude(magnitude: object, n_fft: object) -> Tensor:

@@ -26,6 +26,11 @@ from inbounds.audio.frames import Frames
 BLOCK_SAMPLES = 2**18
 
 
+def block_frames(n_fft: int, hop_length: int) -> int:
+    """Frames in a block; at least as many as a frame reaches over, so that only neighbours overlap."""
+    return max(BLOCK_SAMPLES // n_fft, -(-n_fft // hop_length))
+
+
 class Sweep(ABC):
     """Analysis, synthesis, and what an iteration does between the two."""
 
@@ -140,9 +145,7 @@ class KernelSweep(Sweep):
         self.frames = frames
         self.window = frames.window.contiguous().numpy()
         self.weight = frames.weight.numpy()
-        # A part must not reach beyond the next one: a block is at least as long as a frame.
-        shortest = -(-frames.n_fft // frames.hop_length)
-        self.block = min(max(BLOCK_SAMPLES // frames.n_fft, shortest), frames.count)
+        self.block = min(block_frames(frames.n_fft, frames.hop_length), frames.count)
         self.blocks = -(-frames.count // self.block)
         self.rows_at_once = max(1, BLOCK_SAMPLES // (self.block * frames.n_fft))
         self.workspace = threading.local()
