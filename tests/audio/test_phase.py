@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from inbounds.audio.frames import framing
+from inbounds.audio.frames import make_framing
 from inbounds.audio.metrics import spectral_convergence
 from inbounds.audio.phase import GriffinLim, griffin_lim
 from inbounds.audio.recurrence import ADMM, AcceleratedGriffinLim
@@ -61,7 +61,7 @@ def test_it_is_fast_griffin_lim(momentum):
 def test_kernels_agree_with_tensors(n_fft, hop, win_length, center, count, dtype, monkeypatch):
     monkeypatch.setattr("inbounds.audio.sweep.BLOCK_SAMPLES", 8 * n_fft)  # many blocks, several rows a block
     window = torch.hann_window(win_length, dtype=dtype)
-    frames = framing(window, n_fft, hop, n_fft // 2 if center else 0, "reflect").frames(count)
+    frames = make_framing(window, n_fft, hop, n_fft // 2 if center else 0, "reflect").frames(count)
     kernel, tensor = KernelSweep(frames), TensorSweep(frames)
     timeline = torch.randn(3, frames.span, generator=seeded(), dtype=dtype)
     magnitude = torch.rand(3, count, n_fft // 2 + 1, generator=seeded(), dtype=dtype)
@@ -90,7 +90,7 @@ def test_the_frames_are_torch_stfts(pad_mode, n_fft, hop, length):
     signal = chirps(length, torch.float64)
     expected = stft(signal, n_fft, hop, pad_mode=pad_mode)
     window = torch.hann_window(n_fft, dtype=torch.float64)
-    frames = framing(window, n_fft, hop, n_fft // 2, pad_mode).frames(expected.shape[-1], length=length)
+    frames = make_framing(window, n_fft, hop, n_fft // 2, pad_mode).frames(expected.shape[-1], length=length)
     timeline = torch.zeros(2, frames.span, dtype=torch.float64)
     inside = min(frames.length, frames.span - frames.pad)
     timeline[:, frames.pad : frames.pad + inside] = signal[:, :inside]

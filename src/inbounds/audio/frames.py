@@ -122,7 +122,7 @@ class Framing:
         )
 
 
-def framing(
+def make_framing(
     window: Float[Tensor, " win_length"], n_fft: int, hop_length: int, pad: int, pad_mode: str
 ) -> Framing:
     """A framing whose window stands in the middle of the frame, as torch.stft puts it."""

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
 from inbounds import _checks
-from inbounds.audio.frames import PAD_MODES, Frames, Framing, framing
-from inbounds.audio.random_start import random_units, seeds
+from inbounds.audio.frames import PAD_MODES, Frames, Framing, make_framing
 from inbounds.audio.recurrence import ADMM, AcceleratedGriffinLim, FastGriffinLim, Recurrence, Watch, retrieve
+from inbounds.audio.start import STARTS, first_spectrum, seeds
 from inbounds.audio.sweep import sweep_for
 
 Callback = Callable[[int, Tensor], object]
@@ -49,8 +49,10 @@ def griffin_lim(
         window: (win_length,); a periodic Hann window unless given.
         n_iter: sweeps, ≥ 0; each is one STFT and one inverse.
         momentum: of fast Griffin-Lim, ≥ 0; 0 is the original iteration, and values above 1 may not settle.
-        init: the first phases: "random" (uniform over the circle), "zeros", or a tensor that broadcasts
-            to magnitude's shape, of radians or of complex numbers whose angle is taken.
+        init: the first phases: "random" (uniform over the circle), "zeros", "pghi" (phase gradient heap
+            integration: what the magnitudes themselves tell of the phases; the best of the three for
+            magnitudes of a real sound), or a tensor that broadcasts to magnitude's shape, of radians or
+            of complex numbers whose angle is taken.
         generator: source of the random phases; the same seed gives the same signal to the bit, whatever
             the number of threads.
         length: samples of the signal. It is cut, or padded with zeros, to that; without it, the frames
@@ -97,7 +99,7 @@ def griffin_lim(
     if length is not None:
         length = _checks.integer(length, "length", least=0)
     frames = framing.frames(rows.shape[1], length=length)
-    spectrum = _start(rows, init, magnitude.shape, generator)
+    spectrum = _start(rows, init, framing, magnitude.shape, generator)
     sweep = sweep_for(frames, differentiable=rows.requires_grad or spectrum.requires_grad)
     watch = _watch(callback, tolerance, batch) if callback is not None or tolerance else None
     timeline = retrieve(sweep, recurrence, spectrum, rows, n_iter, watch=watch)
@@ -198,7 +200,7 @@ def _checked_framing(
     if window.shape != (win_length,) or not window.any():
         raise ValueError(f"window must be ({win_length},) and not all zero; got {_checks.describe(window)}")
     _checks.choice(pad_mode, "pad_mode", PAD_MODES)
-    return framing(window, n_fft, hop_length, n_fft // 2 if center else 0, pad_mode)
+    return make_framing(window, n_fft, hop_length, n_fft // 2 if center else 0, pad_mode)
 
 
 def scaled(
@@ -212,16 +214,6 @@ def scaled(
     exponent = torch.frexp(peak).exponent - 1
     gain = torch.ldexp(torch.ones_like(peak), torch.where(peak > 0, exponent, 0))[:, None]
     return (rows / gain[..., None]).contiguous(), gain
-
-
-def random_or_zeros(
-    magnitude: Float[Tensor, "b time n_stft"], init: str, seed: Int[Tensor, " b"], first: int = 0
-) -> Complex[Tensor, "b time n_stft"]:
-    """The magnitudes of frames `first` and on, with their first phases."""
-    if init == "zeros":
-        return torch.complex(magnitude, torch.zeros_like(magnitude))
-    _, count, bins = magnitude.shape
-    return magnitude * random_units(seed, bins, first, first + count, like=magnitude)
 
 
 def mark_broken(
@@ -240,6 +232,7 @@ def mark_broken(
 def _start(
     rows: Float[Tensor, "b time n_stft"],
     init: str | Tensor,
+    framing: Framing,
     shape: torch.Size,
     generator: torch.Generator | None,
 ) -> Complex[Tensor, "b time n_stft"]:
@@ -247,8 +240,8 @@ def _start(
         phase = _checks.broadcastable(init, "init", shape, "magnitude")
         phase = (phase.angle() if phase.is_complex() else phase).to(rows)
         return torch.polar(rows, phase.reshape(-1, *shape[-2:]).mT.contiguous())
-    init = str(_checks.choice(init, "init", ("random", "zeros")))
-    return random_or_zeros(rows, init, seeds(len(rows), generator))
+    init = str(_checks.choice(init, "init", STARTS))
+    return first_spectrum(rows, init, framing, seeds(len(rows), generator))
 
 
 def _checked_magnitude(magnitude: object, n_fft: object) -> Tensor:

@@ -19,13 +19,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from inbounds import _checks
-from inbounds.audio.frames import Framing, framing
+from inbounds.audio.frames import make_framing
 from inbounds.audio.inverse import inverse_mel_scale
 from inbounds.audio.melspec import MelSpec
-from inbounds.audio.phase import mark_broken, random_or_zeros
+from inbounds.audio.phase import mark_broken
 from inbounds.audio.presets import PRESETS
-from inbounds.audio.random_start import seeds
 from inbounds.audio.recurrence import FastGriffinLim, Recurrence, Refine, retrieve
+from inbounds.audio.start import STARTS, first_spectrum, seeds
 from inbounds.audio.sweep import block_frames, sweep_for
 
 # Numbers in the magnitudes of a piece: 32 MiB of float32, of which about ten such arrays are needed.
@@ -134,7 +134,7 @@ class MelToAudio(nn.Module):
         if method is not None and not isinstance(method, Recurrence):
             raise TypeError(f"method must be None or a Recurrence; got {_checks.describe(method)}")
         self.refine = refine
-        self.init = str(_checks.choice(init, "init", ("random", "zeros")))
+        self.init = str(_checks.choice(init, "init", STARTS))
         self.method = FastGriffinLim() if method is None else method
 
     def forward(
@@ -195,7 +195,7 @@ class _Problem:
         self.module, self.spec, self.time, self.length = module, spec, time, length
         self.bank = spec.bank(dtype=dtype, device=device)
         window = spec.window_tensor(dtype=dtype, device=device)
-        self.framing: Framing = framing(window, spec.n_fft, spec.hop_length, spec.pad, spec.pad_mode)
+        self.framing = make_framing(window, spec.n_fft, spec.hop_length, spec.pad, spec.pad_mode)
 
     def cuts(self) -> Iterator[tuple[slice, slice]]:
         """The pieces, as frames: those a piece answers for, and those it must look at for that.
@@ -222,7 +222,7 @@ class _Problem:
         frames = self.framing.frames(self.time, length=self.length, first=context.start, last=context.stop)
         sweep = sweep_for(frames, differentiable=mel.requires_grad)
         magnitude = self.magnitude(self.invert(mel, "envelope"))
-        start = random_or_zeros(magnitude, self.module.init, seed, context.start)
+        start = first_spectrum(magnitude, self.module.init, self.framing, seed, context.start)
         timeline = retrieve(
             sweep, self.module.method, start, magnitude, self.module.n_iter, refine=self.refinement(mel)
         )
