@@ -19,13 +19,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from inbounds import _checks
+from inbounds.audio import start
 from inbounds.audio.frames import make_framing
 from inbounds.audio.inverse import inverse_mel_scale
 from inbounds.audio.melspec import MelSpec
 from inbounds.audio.phase import mark_broken
 from inbounds.audio.presets import PRESETS
 from inbounds.audio.recurrence import FastGriffinLim, Recurrence, Refine, retrieve
-from inbounds.audio.start import STARTS, first_spectrum, seeds
 from inbounds.audio.sweep import block_frames, sweep_for
 
 # Numbers in the magnitudes of a piece: 32 MiB of float32, of which about ten such arrays are needed.
@@ -34,23 +34,19 @@ PIECE = 2**23
 
 @dataclass(frozen=True)
 class Refinement:
-    """When the magnitudes are replaced, and by what.
+    """When the magnitudes are replaced by the nearest to the signal's that meet the mel.
 
     Attributes:
         start: the first sweep before which they are, ≥ 1.
-        every: how many sweeps lie between two replacements, ≥ 1.
-        mix: the prior is old^(1 − mix) · current^mix, of the old magnitudes and the signal's current
-            ones; in (0, 1].
+        every: they are again before each so many sweeps, ≥ 1.
     """
 
     start: int = 8
-    every: int = 1
-    mix: float = 1.0
+    every: int = 2
 
     def __post_init__(self) -> None:
         _checks.integer(self.start, "start", least=1)
         _checks.integer(self.every, "every", least=1)
-        _checks.number(self.mix, "mix", above=0.0, most=1.0)
 
     def due(self, sweep: int) -> bool:
         """Whether the magnitudes are replaced before this sweep, the first being 1."""
@@ -66,7 +62,7 @@ def mel_to_audio(
     *,
     n_iter: int = 32,
     refine: Refinement | None = REFINEMENT,
-    init: str = "random",
+    init: str = "pghi",
     generator: torch.Generator | None = None,
     length: int | None = None,
 ) -> Float[Tensor, "..."]:
@@ -77,9 +73,9 @@ def mel_to_audio(
         spec: a `MelSpec`, or the name of one of `PRESETS`.
         n_iter: sweeps of fast Griffin-Lim, ≥ 0. 64 sound a little better.
         refine: when the magnitudes are refined along with the phases; None keeps the first ones.
-        init: the first phases: "random" or "zeros".
-        generator: source of the random phases; the same seed gives the same sound, whatever the pieces
-            and the number of threads.
+        init: the first phases: "pghi" (integrated from the magnitudes' gradients), "random" or "zeros".
+        generator: source of the random phases, which "pghi" too gives to the quietest bins; the same
+            seed gives the same sound, whatever the pieces and the number of threads.
         length: samples of the sound; cut, or padded with zeros, to that. Without it, the shortest sound
             the spec gives so many frames for.
 
@@ -123,7 +119,7 @@ class MelToAudio(nn.Module):
         *,
         n_iter: int = 32,
         refine: Refinement | None = REFINEMENT,
-        init: str = "random",
+        init: str = "pghi",
         method: Recurrence | None = None,
     ) -> None:
         super().__init__()
@@ -134,7 +130,7 @@ class MelToAudio(nn.Module):
         if method is not None and not isinstance(method, Recurrence):
             raise TypeError(f"method must be None or a Recurrence; got {_checks.describe(method)}")
         self.refine = refine
-        self.init = str(_checks.choice(init, "init", STARTS))
+        self.init = str(_checks.choice(init, "init", start.STARTS))
         self.method = FastGriffinLim() if method is None else method
 
     def forward(
@@ -169,7 +165,7 @@ class MelToAudio(nn.Module):
         compute = torch.float32 if mel.dtype.itemsize < 4 else mel.dtype
         rows = mel.reshape(-1, *mel.shape[-2:])
         problem = _Problem(self, time, length, compute, mel.device)
-        seed = seeds(len(rows), generator)
+        seed = start.seeds(len(rows), generator)
         done = 0
         for core, context in problem.cuts():
             group = max(1, PIECE // ((context.stop - context.start) * self.spec.n_stft))
@@ -200,12 +196,13 @@ class _Problem:
     def cuts(self) -> Iterator[tuple[slice, slice]]:
         """The pieces, as frames: those a piece answers for, and those it must look at for that.
 
-        Each sweep, and the first synthesis, carries information as far as frames overlap. Pieces start
-        where the blocks of a sweep do, so that sums are formed in the same order as in the whole.
+        Each sweep, and the first synthesis, carries information as far as frames overlap. Pieces and what
+        they look at begin and end where the blocks of sweeps and of first phases do, so that every sum is
+        formed in the same order as in the whole.
         """
-        block = block_frames(self.spec.n_fft, self.spec.hop_length)
-        margin = _round_up((self.module.n_iter + 2) * (self.framing.reach + 1), block)
-        size = max(_round_up(PIECE // self.spec.n_stft, block), margin)
+        unit = max(block_frames(self.spec.n_fft, self.spec.hop_length), start.BLOCK)
+        margin = _round_up((self.module.n_iter + 2) * (self.framing.reach + 1), unit)
+        size = max(_round_up(PIECE // self.spec.n_stft, unit), margin)
         if self.spec.pad_mode == "circular":  # its first and its last frames are neighbours
             size = self.time
         for first in range(0, self.time, size):
@@ -222,9 +219,9 @@ class _Problem:
         frames = self.framing.frames(self.time, length=self.length, first=context.start, last=context.stop)
         sweep = sweep_for(frames, differentiable=mel.requires_grad)
         magnitude = self.magnitude(self.invert(mel, "envelope"))
-        start = first_spectrum(magnitude, self.module.init, self.framing, seed, context.start)
+        spectrum = start.first_spectrum(magnitude, self.module.init, self.framing, seed, context.start)
         timeline = retrieve(
-            sweep, self.module.method, start, magnitude, self.module.n_iter, refine=self.refinement(mel)
+            sweep, self.module.method, spectrum, magnitude, self.module.n_iter, refine=self.refinement(mel)
         )
         timeline = mark_broken(timeline, frames, broken)
         low, high = (self.boundary(frame) - frames.start for frame in (core.start, core.stop))
@@ -245,10 +242,7 @@ class _Problem:
         def refine(sweep: int, magnitude: Tensor, current: Callable[[], Tensor]) -> Tensor:
             if not schedule.due(sweep):
                 return magnitude
-            prior = current()
-            if schedule.mix < 1:
-                prior = magnitude.pow(1 - schedule.mix) * prior.pow(schedule.mix)
-            return self.magnitude(self.invert(mel, self.energy(prior)))
+            return self.magnitude(self.invert(mel, self.energy(current())))
 
         return refine
 

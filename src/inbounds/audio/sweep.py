@@ -10,6 +10,7 @@ is differentiable. `KernelSweep` is for CPUs, without gradients. Magnitudes are 
 first, so that a frame's spectrum is contiguous.
 """
 
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -27,8 +28,10 @@ BLOCK_SAMPLES = 2**18
 
 
 def block_frames(n_fft: int, hop_length: int) -> int:
-    """Frames in a block; at least as many as a frame reaches over, so that only neighbours overlap."""
-    return max(BLOCK_SAMPLES // n_fft, -(-n_fft // hop_length))
+    """Frames in a block, a power of two; as many as a frame reaches over, so that only neighbours overlap."""
+    return max(
+        2 ** int(math.log2(max(BLOCK_SAMPLES // n_fft, 1))), 2 ** math.ceil(math.log2(n_fft / hop_length))
+    )
 
 
 class Sweep(ABC):
