@@ -34,7 +34,8 @@ class Scratch(NamedTuple):
     LD: np.ndarray  # (m, m) float64: L D⁻¹
     T: np.ndarray  # (m, m) float64: factor of θSᵀS + L D⁻¹ Lᵀ
     K: np.ndarray  # (2m, 2m) float64: factor of K
-    tile: np.ndarray  # (TILE, 2m) float64: some rows of W / diag(I, θI)
+    Y: np.ndarray  # (m, TILE) float64: some coordinates of Y, by age
+    S: np.ndarray  # (m, TILE) float64
 
 
 @kernel()
@@ -55,17 +56,21 @@ def advance_rows(start, stop, f, g, state, box, options, first):
         np.empty((m, m), np.float64),
         np.empty((m, m), np.float64),
         np.empty((2 * m, 2 * m), np.float64),
-        np.empty((min(TILE, n), 2 * m), np.float64),
+        np.empty((m, min(TILE, n)), np.float64),
+        np.empty((m, min(TILE, n)), np.float64),
     )
     for i in range(start, stop):
         if state.stop[i] != RUNNING:
             continue
         if first:
-            wants_direction = _starts(i, state, box, options)
+            turns = _starts(i, state, box, options)
         else:
-            wants_direction = _evaluated(i, f[i], g[i], state, box, options)
-        if wants_direction:
-            _new_search(i, state, box, options, scratch)
+            turns = _evaluated(i, f[i], g[i], state, box, options)
+        while turns:
+            if _direction(i, state, box, scratch):
+                _begin(i, state, box, options)
+                break
+            turns = _start_over(i, state)
 
 
 @kernel(inner=True)
@@ -131,25 +136,6 @@ def _start_over(i, state):
 
 
 @kernel(inner=True)
-def _new_search(i, state, box, options, scratch):
-    """A descent direction from x, and the first trial point along it."""
-    descends = _direction(i, state, box, scratch)
-    while not descends:
-        if not _start_over(i, state):
-            return
-        descends = _direction(i, state, box, scratch)
-    direction = state.direction[i]
-    step_max = _step_max(i, state, box)
-    step = 1.0
-    if state.nit[i] == 0 and not box.boxed[i]:
-        step = min(1.0 / math.sqrt(dot(direction, direction)), step_max)
-    step = min(step * options.first_step, step_max)
-    slope = dot(state.g[i], direction)
-    begin_search(state.search, i, state.f[i], slope, step, step_max)
-    _set_trial(i, state, box)
-
-
-@kernel(inner=True)
 def _direction(i, state, box, scratch):
     """Sets target to the model's minimiser in the box, direction = target − x: is it one of descent?"""
     x, g, target, direction = state.x[i], state.g[i], state.target[i], state.direction[i]
@@ -171,6 +157,18 @@ def _direction(i, state, box, scratch):
     for k in range(x.size):
         direction[k] = target[k] - x[k]
     return -math.inf < dot(g, direction) < 0.0
+
+
+@kernel(inner=True)
+def _begin(i, state, box, options):
+    """Ask for the first trial point along the direction."""
+    direction = state.direction[i]
+    step, step_max = 1.0, _step_max(i, state, box)
+    if state.nit[i] == 0 and not box.boxed[i]:
+        step = min(1.0 / math.sqrt(dot(direction, direction)), step_max)
+    step = min(step * options.first_step, step_max)
+    begin_search(state.search, i, state.f[i], dot(state.g[i], direction), step, step_max)
+    _set_trial(i, state, box)
 
 
 @kernel(inner=True)

@@ -145,6 +145,8 @@ def _next_step(search, i):
     """Safeguard the step: bisect where the interval shrinks too slowly, stay within the limits."""
     step = search.step[i]
     best, other = search.best_step[i], search.other_step[i]
+    if math.isnan(step):  # values so large that no interpolant can be had
+        step = best + 0.5 * (other - best) if search.bracketed[i] else search.high[i]
     if search.bracketed[i]:
         width = abs(other - best)
         if width >= 0.66 * search.width_before[i]:

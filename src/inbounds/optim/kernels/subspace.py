@@ -12,10 +12,10 @@ d = r/θ + Zᵀ W K⁻¹ Wᵀ Z r / θ².
 """
 
 from inbounds._jit import VECTORISED, kernel
-from inbounds.optim.kernels.linalg import cholesky, fill, solve, solve_transposed
+from inbounds.optim.kernels.linalg import cholesky, dot, solve, solve_transposed
 from inbounds.optim.kernels.memory import add_wings, slot_of, times_middle, wings
 
-TILE = 64  # coordinates whose rows of W are gathered at a time
+TILE = 256  # coordinates whose inner products are taken at a time, from the cache
 
 
 @kernel(inner=True)
@@ -73,37 +73,42 @@ def _factor_K(memory, scratch):
     return cholesky(K, held, wide)
 
 
-@kernel(inner=True, fastmath=VECTORISED)
+@kernel(inner=True)
 def _inner_products(memory, scratch):
-    """The upper triangle of K := ⎡ YᵀZZᵀY  R_zᵀ − L_aᵀ ⎤, one rank-one term a coordinate.
+    """Sets the upper triangle of K to ⎡ YᵀZZᵀY  R_zᵀ − L_aᵀ ⎤, a tile of coordinates at a time.
     ⎣            SᵀAAᵀS   ⎦
     """
-    K, tile, free = scratch.K, scratch.tile, scratch.free
-    held = memory.held
-    wide = 2 * held
-    n = free.size
-    for j in range(wide):
-        fill(K[j], 0.0)
+    K, free, index, Y, S = scratch.K, scratch.free, scratch.order, scratch.Y, scratch.S
+    held, n = memory.held, scratch.free.size
+    for a in range(held):
+        for b in range(held):
+            K[a, b] = K[held + a, held + b] = 0.0
+            K[a, held + b] = memory.SY[b, a] if b <= a else 0.0  # R_z is the upper part of SᵀY − SᵀAAᵀY
     for start in range(0, n, TILE):
-        stop = min(start + TILE, n)
-        for j in range(held):
-            slot = slot_of(memory, j)
-            y, s = memory.Y[slot], memory.S[slot]
-            for i in range(start, stop):
-                tile[i - start, j] = y[i]
-                tile[i - start, held + j] = s[i]
-        for i in range(start, stop):
-            w = tile[i - start]
-            if free[i]:
-                for a in range(held):
-                    for b in range(a, held + a + 1):
-                        K[a, b] += w[a] * w[b]
-            else:
-                for a in range(held):
-                    for b in range(held + a + 1, wide):
-                        K[a, b] -= w[a] * w[b]
-                    for b in range(held + a, wide):
-                        K[held + a, b] += w[held + a] * w[b]
+        size = min(TILE, n - start)
+        for a in range(held):
+            slot = slot_of(memory, a)
+            for i in range(size):
+                Y[a, i] = memory.Y[slot, start + i] if free[start + i] else 0.0
+        for a in range(held):
+            for b in range(a, held):
+                K[a, b] += dot(Y[a, :size], Y[b, :size])
+        size = 0
+        for i in range(start, min(start + TILE, n)):
+            if not free[i]:
+                index[size] = i
+                size += 1
+        if size == 0:
+            continue
+        for a in range(held):
+            slot = slot_of(memory, a)
+            for i in range(size):
+                Y[a, i], S[a, i] = memory.Y[slot, index[i]], memory.S[slot, index[i]]
+        for a in range(held):
+            for b in range(held):
+                K[a, held + b] -= dot(Y[a, :size], S[b, :size])
+            for b in range(a, held):
+                K[held + a, held + b] += dot(S[a, :size], S[b, :size])
 
 
 @kernel(inner=True, fastmath=VECTORISED)
