@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 from scipy.optimize import minimize as scipy_minimize
+from scipy.optimize._dcsrch import DCSRCH
 
 import problems
-from inbounds.optim import rows
+from inbounds.optim import lbfgsb, rows
 from inbounds.optim.box import Box
-from inbounds.optim.state import Options, State, Stop, take
+from inbounds.optim.state import Options, Search, State, Stop, take
 
 EPS = torch.finfo(torch.float64).eps
 
@@ -48,6 +49,11 @@ def scipy_path(problem, given: Options):
     )
 
 
+# Where a Cauchy point has every variable on a bound, SciPy (as the Fortran does) skips the update of K's
+# inner products, and works with a stale K from there on. On this problem it ends one evaluation later.
+STALE = ("styblinski-tang",)
+
+
 @pytest.mark.parametrize("problem", problems.PROBLEMS, ids=lambda problem: problem.name)
 def test_walks_scipys_path(problem):
     given = options(**problem.options)
@@ -60,7 +66,7 @@ def test_walks_scipys_path(problem):
     f = state.f.item()
     assert f <= theirs.fun + 1e-6 * max(1, abs(theirs.fun))
     assert f == problem.fun(state.x).item()
-    if problem.smooth and problem.name != "styblinski-tang":  # a tie there: see test_ties
+    if problem.smooth and problem.name not in STALE:
         assert (state.nit.item(), state.nfev.item()) == (theirs.nit, theirs.nfev)
 
 
@@ -231,3 +237,104 @@ def test_numbers_of_any_kind_compile_once():
     before = len(advance_rows.signatures)
     run(rosenbrock, starts(2, 3), *BOX, Options(10, 0, 1, 5, 5, 5, 1))
     assert len(advance_rows.signatures) == before
+
+
+def parts(state: State, names: tuple[str, ...] = State._fields) -> dict[str, torch.Tensor]:
+    """Every tensor of a state by name, those of its search and memory included."""
+    named = {name: getattr(state, name) for name in names}
+    tensors = {name: part for name, part in named.items() if isinstance(part, torch.Tensor)}
+    for part in (part for part in named.values() if not isinstance(part, torch.Tensor)):
+        tensors.update(part._asdict())
+    return tensors
+
+
+def mixed_boxes(b: int, n: int, seed: int):
+    """Starts and bounds: free rows, half-open ones, boxes, boxes with fixed variables, starts on a bound."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        return torch.rand(b, n, generator=rng, dtype=torch.float64) * (high - low) + low
+
+    centre, reach, pick = uniform(-1.5, 1.5), 10 ** uniform(-1, 0.7), uniform(0, 1)
+    kind = (torch.arange(b) % 5)[:, None]
+    lower = torch.where((kind == 0) | (kind == 1) & (pick < 0.4), -math.inf, centre - reach)
+    upper = torch.where((kind == 0) | (kind == 2) & (pick > 0.4), math.inf, centre + reach)
+    upper = torch.where((kind == 4) & (pick < 0.2), lower, upper)
+    box = Box.of(lower, upper)
+    return uniform(-2, 2).maximum(lower).minimum(upper), box
+
+
+@pytest.mark.parametrize(("n", "maxcor"), [(1, 3), (2, 2), (5, 10), (9, 5), (20, 10)])
+def test_both_engines_advance_alike(n, maxcor):
+    """From each state of a run, walls of NaN and lost searches included, one tick of either engine."""
+    x0, box = mixed_boxes(25, n, seed=n)
+    given = options(maxcor=maxcor, ftol=1e-12, gtol=1e-7, maxiter=60, maxls=4)
+
+    def walled(x):
+        f, g = problems.styblinski_tang(x) + 3 * x.prod(-1), problems.styblinski_tang_gradient(x)
+        g = g + 3 * torch.stack([x[:, [j for j in range(n) if j != i]].prod(-1) for i in range(n)], -1)
+        wall = x.sum(-1) > 1.5 * n
+        return f.masked_fill(wall, math.nan), g
+
+    state = rows.init(x0, *walled(x0), box, given)
+    ticks = 0
+    while (state.stop == Stop.RUNNING).any():
+        f, g = walled(state.trial)
+        theirs = lbfgsb.advance(take(state, torch.arange(25)), f, g, box, given)
+        state = rows.advance(state, f, g, box, given)
+        ticks += 1
+        running = state.stop == Stop.RUNNING
+        present = (torch.arange(maxcor) - state.memory.head[:, None]) % maxcor < state.memory.held[:, None]
+        for name, ours in parts(state).items():
+            other = parts(theirs)[name]
+            if name in Search._fields:  # of rows that have stopped, nobody asks where the search was
+                ours, other = ours[running], other[running]
+            if name in ("S", "Y"):  # nor what was in a slot
+                ours, other = ours[present], other[present]
+            if ours.dtype.is_floating_point:
+                torch.testing.assert_close(ours, other, rtol=1e-6, atol=1e-8, equal_nan=True)
+            else:
+                assert torch.equal(ours, other), name
+    assert ticks > 8
+
+
+PHIS = {
+    "quadratic": lambda a: ((a - 3.0) ** 2, 2 * (a - 3.0)),
+    "far": lambda a: (-a / (a**2 + 2), (a**2 - 2) / (a**2 + 2) ** 2),  # Moré & Thuente, (5.1)
+    "flat": lambda a: ((a + 0.004) ** 5 - 2 * (a + 0.004) ** 4, 5 * (a + 0.004) ** 4 - 8 * (a + 0.004) ** 3),
+    "wavy": lambda a: (-a - 0.3 * math.sin(7 * a), -1 - 2.1 * math.cos(7 * a)),
+    "steep": lambda a: (math.exp(min(3 * a, 90)) - 40 * a, 3 * math.exp(min(3 * a, 90)) - 40),
+    "kinked": lambda a: (abs(a - 0.37) + 0.1 * a, math.copysign(1, a - 0.37) + 0.1),
+    "downhill": lambda a: (-math.log1p(a), -1 / (1 + a)),
+}
+
+
+@pytest.mark.parametrize("first", [1e-3, 0.1, 1.0, 10.0, 1e3])
+@pytest.mark.parametrize("name", PHIS)
+def test_searches_as_dcsrch(name, first):
+    """Every step that MINPACK's search asks for. In one variable the first direction is of length 1."""
+    phi = PHIS[name]
+    asked, expected = [0.0], [0.0]
+
+    def evaluated(x):
+        f, g = phi(x.item())
+        return x.new_full((1,), f), x.new_full((1, 1), g)
+
+    x0 = torch.zeros(1, 1, dtype=torch.float64)
+    box = Box.of(x0 - math.inf, x0 + math.inf)
+    given = options(maxiter=1, gtol=0.0, first_step=first)
+    state = rows.init(x0, *evaluated(x0), box, given)
+    while state.stop.item() == Stop.RUNNING:
+        asked.append(state.trial.item())
+        state = rows.advance(state, *evaluated(state.trial), box, given)
+
+    def value(a):
+        expected.append(a)
+        return phi(a)[0]
+
+    f0, slope0 = phi(0.0)
+    search = DCSRCH(value, lambda a: phi(a)[1], 1e-3, 0.9, 0.1, 0.0, 1e10 * -slope0)
+    search(first, phi0=f0, derphi0=slope0, maxiter=given.maxls)
+    assert len(asked) > 1
+    assert state.stop.item() == Stop.MAXITER
+    assert asked == pytest.approx(expected, rel=1e-9)

@@ -6,6 +6,7 @@ It does what the tensor engine does, in the same State. For speed it works in pl
 
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,7 +22,7 @@ class _Views(NamedTuple):
 
     box: Box
     options: Options
-    arguments: tuple[Any, Any, Options]  # state and box as arrays
+    arguments: tuple[Any, Any, Options, float]  # state and box as arrays; the dtype's unit roundoff
 
 
 class _RowState(State):
@@ -40,8 +41,8 @@ class _RowState(State):
             maxls=int(options.maxls),
             first_step=float(options.first_step),
         )
-        viewed = cls(*state)
-        viewed.views = _Views(box, options, (_arrays(State(*state)), _arrays(box), numbers))
+        viewed, eps = cls(*state), torch.finfo(state.x.dtype).eps
+        viewed.views = _Views(box, options, (_arrays(State(*state)), _arrays(box), numbers, eps))
         return viewed
 
 

@@ -39,8 +39,11 @@ class Scratch(NamedTuple):
 
 
 @kernel()
-def advance_rows(start, stop, f, g, state, box, options, first):
-    """Move rows [start, stop) one step, in place, with f and g at their trial points (at x0 if `first`)."""
+def advance_rows(start, stop, f, g, state, box, options, eps, first):
+    """Move rows [start, stop) one step, in place, with f and g at their trial points (at x0 if `first`).
+
+    `eps` is the unit roundoff of their dtype.
+    """
     n, m = state.x.shape[1], state.memory.S.shape[1]
     x = state.x
     scratch = Scratch(
@@ -65,9 +68,9 @@ def advance_rows(start, stop, f, g, state, box, options, first):
         if first:
             turns = _starts(i, state, box, options)
         else:
-            turns = _evaluated(i, f[i], g[i], state, box, options)
+            turns = _evaluated(i, f[i], g[i], state, box, options, eps)
         while turns:
-            if _direction(i, state, box, scratch):
+            if _direction(i, state, box, eps, scratch):
                 _begin(i, state, box, options)
                 break
             turns = _start_over(i, state)
@@ -87,7 +90,7 @@ def _starts(i, state, box, options):
 
 
 @kernel(inner=True)
-def _evaluated(i, f, g, state, box, options):
+def _evaluated(i, f, g, state, box, options, eps):
     """Take f and g at the row's trial point: does it want a new direction?"""
     search = state.search
     state.nfev[i] += 1
@@ -97,12 +100,12 @@ def _evaluated(i, f, g, state, box, options):
             _set_trial(i, state, box)
             return False
         return _start_over(i, state)
-    _accept(i, f, g, slope, state, box, options)
+    _accept(i, f, g, slope, state, box, options, eps)
     return state.stop[i] == RUNNING
 
 
 @kernel(inner=True)
-def _accept(i, f, g, slope, state, box, options):
+def _accept(i, f, g, slope, state, box, options, eps):
     """The trial becomes the row's point; test for stops in SciPy's order; remember the pair."""
     x, g_before, f_before = state.x[i], state.g[i], state.f[i]
     copy(state.trial[i], x)
@@ -120,7 +123,7 @@ def _accept(i, f, g, slope, state, box, options):
     state.stop[i] = stop
     step, slope_before = state.search.step[i], state.search.slope[i]
     curvature = (slope - slope_before) * step  # sᵀy
-    if stop == RUNNING and curvature > np.finfo(g.dtype).eps * -slope_before * step:
+    if stop == RUNNING and curvature > eps * -slope_before * step:
         remember(state.memory, i, step, state.direction[i], g, g_before, curvature)
     copy(g, g_before)
 
@@ -136,7 +139,7 @@ def _start_over(i, state):
 
 
 @kernel(inner=True)
-def _direction(i, state, box, scratch):
+def _direction(i, state, box, eps, scratch):
     """Sets target to the model's minimiser in the box, direction = target − x: is it one of descent?"""
     x, g, target, direction = state.x[i], state.g[i], state.target[i], state.direction[i]
     lower, upper = box.lower[i], box.upper[i]
@@ -147,7 +150,7 @@ def _direction(i, state, box, scratch):
     if memory.held and not factor_middle(memory, scratch.LD, scratch.T):
         return False
     if box.constrained[i] or memory.held == 0:
-        cauchy_point(x, g, lower, upper, memory, np.finfo(x.dtype).eps, target, scratch)
+        cauchy_point(x, g, lower, upper, memory, eps, target, scratch)
     else:
         copy(x, target)
         fill(scratch.free, True)

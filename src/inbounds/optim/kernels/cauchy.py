@@ -101,7 +101,7 @@ def _row_of_wings(memory, b, w):
     """Sets w to the b-th row of W."""
     held = memory.held
     for j in range(held):
-        slot = slot_of(memory, j)
+        slot = slot_of(j, memory.head, memory.S.shape[0])
         w[j] = memory.Y[slot, b]
         w[held + j] = memory.theta * memory.S[slot, b]
 

@@ -15,10 +15,9 @@ from inbounds.optim.kernels.linalg import cholesky, dot, fill, solve, solve_tran
 
 
 @kernel(inner=True)
-def slot_of(memory, j):
-    """The slot of the j-th oldest pair."""
-    slot = memory.head + j
-    pairs = memory.S.shape[0]
+def slot_of(j, head, pairs):
+    """The slot of the j-th oldest pair, in a ring of `pairs` slots."""
+    slot = head + j
     return slot - pairs if slot >= pairs else slot
 
 
@@ -61,7 +60,7 @@ def wings(memory, vector, Wv):
     """Sets Wv = Wᵀ vector."""
     held = memory.held
     for j in range(held):
-        slot = slot_of(memory, j)
+        slot = slot_of(j, memory.head, memory.S.shape[0])
         Wv[j] = dot(memory.Y[slot], vector)
         Wv[held + j] = memory.theta * dot(memory.S[slot], vector)
 
@@ -70,7 +69,7 @@ def wings(memory, vector, Wv):
 def add_wings(memory, weights_Y, weights_S, vector):
     """Adds Y weights_Y + S weights_S to the vector."""
     for j in range(memory.held):
-        slot = slot_of(memory, j)
+        slot = slot_of(j, memory.head, memory.S.shape[0])
         y, s = memory.Y[slot], memory.S[slot]
         a, b = weights_Y[j], weights_S[j]
         for i in range(vector.size):
@@ -81,8 +80,6 @@ def add_wings(memory, weights_Y, weights_S, vector):
 def forget(memory, row):
     """Drop every pair of a row of the whole Memory: B = I again."""
     for j in range(memory.S.shape[1]):
-        fill(memory.S[row, j], 0.0)
-        fill(memory.Y[row, j], 0.0)
         fill(memory.SY[row, j], 0.0)
         fill(memory.SS[row, j], 0.0)
     memory.head[row] = 0
@@ -97,7 +94,7 @@ def remember(memory, row, step, direction, g, g_before, curvature):
     S, Y, SY, SS = memory.S[row], memory.Y[row], memory.SY[row], memory.SS[row]
     held, head = memory.held[row], memory.head[row]
     if held == pairs:
-        head = head + 1 if head + 1 < pairs else 0
+        head = slot_of(1, head, pairs)
         for i in range(held - 1):
             for j in range(held - 1):
                 SY[i, j] = SY[i + 1, j + 1]
@@ -105,17 +102,13 @@ def remember(memory, row, step, direction, g, g_before, curvature):
     else:
         held += 1
     newest = held - 1
-    slot = head + newest
-    if slot >= pairs:
-        slot -= pairs
+    slot = slot_of(newest, head, pairs)
     s, y = S[slot], Y[slot]
     for i in range(s.size):
         s[i] = step * direction[i]
         y[i] = g[i] - g_before[i]
     for j in range(newest):
-        older = head + j
-        if older >= pairs:
-            older -= pairs
+        older = slot_of(j, head, pairs)
         SY[newest, j] = dot(s, Y[older])
         SY[j, newest] = dot(S[older], y)
         SS[newest, j] = SS[j, newest] = dot(s, S[older])

@@ -87,7 +87,7 @@ def _inner_products(memory, scratch):
     for start in range(0, n, TILE):
         size = min(TILE, n - start)
         for a in range(held):
-            slot = slot_of(memory, a)
+            slot = slot_of(a, memory.head, memory.S.shape[0])
             for i in range(size):
                 Y[a, i] = memory.Y[slot, start + i] if free[start + i] else 0.0
         for a in range(held):
@@ -101,7 +101,7 @@ def _inner_products(memory, scratch):
         if size == 0:
             continue
         for a in range(held):
-            slot = slot_of(memory, a)
+            slot = slot_of(a, memory.head, memory.S.shape[0])
             for i in range(size):
                 Y[a, i], S[a, i] = memory.Y[slot, index[i]], memory.S[slot, index[i]]
         for a in range(held):
