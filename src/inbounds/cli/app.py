@@ -1,0 +1,51 @@
+"""The commands put together, and what becomes of their exceptions."""
+
+from collections.abc import Sequence
+
+import typer
+
+from inbounds.cli import compare, demo, info, mel2wav, reconstruct, wav2mel
+from inbounds.cli.console import Misuse, SomeFailed, complain
+
+app = typer.Typer(
+    name="inbounds",
+    help="Mel spectrograms inverted to the optimum, and played back.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("reconstruct")(reconstruct.reconstruct)
+app.command("mel2wav")(mel2wav.mel2wav)
+app.command("wav2mel")(wav2mel.wav2mel)
+app.command("compare")(compare.compare)
+app.command("demo")(demo.demo)
+app.command("info")(info.info)
+
+# Typer's own errors of usage derive from a class it does not export: BadParameter, UsageError, that one.
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # pyright: ignore[reportAssignmentType]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code is 0 done, 1 some inputs failed, 2 misuse.
+
+    Whatever goes wrong with files and options is one line on stderr. Anything else is a defect of ours, and
+    keeps its traceback.
+    """
+    command = typer.main.get_command(app)
+    try:
+        return command.main(list(arguments), prog_name="inbounds", standalone_mode=False) or 0
+    except USAGE_ERROR as error:
+        complain(error.format_message())  # pyright: ignore[reportAttributeAccessIssue]
+        return 2
+    except Misuse as error:
+        complain(str(error))
+        return 2
+    except SomeFailed:  # each has been told of
+        return 1
+    except (OSError, ValueError) as error:
+        complain(str(error))
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return 130
