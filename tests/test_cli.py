@@ -1,5 +1,6 @@
 """The shell: what it makes, what it says, and how it leaves."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+import inbounds
 from inbounds.audio.io import read_audio, read_mel, write_audio, write_mel
 from inbounds.audio.presets import PRESETS
 from inbounds.cli import app
@@ -73,7 +75,8 @@ class TestMisuse:
 
     def test_a_process_of_its_own_has_no_traceback(self, tmp_path):
         command = [sys.executable, "-m", "inbounds", "reconstruct", "missing.wav", "-o", "out.wav"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        found = os.environ | {"PYTHONPATH": str(Path(inbounds.__file__).parents[1])}
+        done = subprocess.run(command, cwd=tmp_path, env=found, capture_output=True, text=True)
         assert done.returncode == 1
         assert done.stdout == ""
         assert done.stderr == "inbounds: missing.wav cannot be read: no such file or directory\n"

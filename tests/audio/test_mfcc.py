@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from inbounds.audio.mfcc import mfcc_to_mel
+from inbounds.audio.mfcc import mfcc_to_audio, mfcc_to_mel
 
 
 def energies(n_mels: int, dtype: np.dtype) -> np.ndarray:
@@ -41,6 +41,17 @@ def test_a_coefficient_the_lifter_annulled_counts_zero():
     assert torch.equal(mfcc_to_mel(mfcc, 20, lifter=2), kept)
 
 
+def test_a_tone_comes_back_at_its_pitch():
+    """From librosa's own MFCCs, all of them: nothing but the phase is lost beyond the mels."""
+    time = np.arange(22050) / 22050
+    tone = 0.5 * np.sin(2 * np.pi * 440 * time).astype(np.float32)
+    mfcc = torch.from_numpy(librosa.feature.mfcc(y=tone, sr=22050, n_mfcc=128, lifter=22))
+    audio = mfcc_to_audio(mfcc, lifter=22, n_iter=8, length=22050)
+    assert audio.shape == (22050,)
+    spectrum = torch.fft.rfft(audio * torch.hann_window(22050)).abs()
+    assert abs(spectrum.argmax().item() - 440) < 12
+
+
 def test_gradients_are_true():
     mfcc = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: mfcc_to_mel(x, 8, lifter=22), mfcc)
@@ -51,6 +62,10 @@ def test_misuse_is_named():
         mfcc_to_mel(torch.zeros(13, 2), 12)
     with pytest.raises(ValueError, match="lifter must be at least 0"):
         mfcc_to_mel(torch.zeros(13, 2), lifter=-1)
+    with pytest.raises(ValueError, match=r"spec.power must be 2, as MFCCs are made of energies; got 1"):
+        mfcc_to_audio(torch.zeros(13, 2), "hifigan")
+    with pytest.raises(ValueError, match="spec must be one of 'librosa'"):
+        mfcc_to_audio(torch.zeros(13, 2), "lute")
     with pytest.raises(ValueError, match="reference must be greater than 0"):
         mfcc_to_mel(torch.zeros(13, 2), reference=0)
     with pytest.raises(TypeError, match="mfcc must have a real floating-point dtype"):

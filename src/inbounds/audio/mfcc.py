@@ -7,6 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inbounds import _checks
+from inbounds.audio.compression import Compression
+from inbounds.audio.melspec import MelSpec
+from inbounds.audio.pipeline import checked_spec, mel_to_audio
 
 
 def mfcc_to_mel(
@@ -53,6 +56,41 @@ def mfcc_to_mel(
     basis[:, _lifter_weights(n_mfcc, lifter).abs() < 1e-9] = 0
     decibels = basis.to(mfcc) @ mfcc
     return reference * torch.exp(decibels * (math.log(10) / 10))
+
+
+def mfcc_to_audio(
+    mfcc: Tensor,
+    spec: MelSpec | str = "librosa",
+    *,
+    lifter: float = 0.0,
+    reference: float = 1.0,
+    n_iter: int = 32,
+    generator: torch.Generator | None = None,
+    length: int | None = None,
+) -> Float[Tensor, "..."]:
+    """The sound of MFCCs: `mfcc_to_mel`, then `mel_to_audio`.
+
+    Args:
+        mfcc, lifter, reference: as in `mfcc_to_mel`.
+        spec: how the mel energies were made, a `MelSpec` of power 2 or the name of one of `PRESETS`. Its
+            compression is left out: that of MFCCs is decibels, always.
+        n_iter, generator, length: as in `mel_to_audio`.
+
+    Returns:
+        (..., samples) at the spec's sample rate, in the dtype of `mfcc`.
+
+    Raises:
+        ValueError, TypeError: if an argument is out of its range.
+
+    >>> mfcc_to_audio(torch.zeros(20, 10), n_iter=1, length=5000).shape
+    torch.Size([5000])
+    """
+    spec = checked_spec(spec)
+    if spec.power != 2:
+        raise ValueError(f"spec.power must be 2, as MFCCs are made of energies; got {spec.power:g}")
+    mel = mfcc_to_mel(mfcc, spec.n_mels, lifter=lifter, reference=reference)
+    energies = spec.replace(compression=Compression())
+    return mel_to_audio(mel, energies, n_iter=n_iter, generator=generator, length=length)
 
 
 def _inverse_dct(n: int, kept: int) -> Float[Tensor, "n kept"]:

@@ -104,7 +104,7 @@ def _row(study: Study, key: str, title: str, description: str) -> Row:
 
 def _notes(study: Study) -> list[str]:
     notes = [
-        "Every way starts from the same uncompressed mel spectrogram, with random phases of the same seed "
+        "Every way starts from the same uncompressed mel spectrogram, with the same seed "
         f"({study.problem.seed}) and the same number of iterations, after one run on a short piece. "
         "torchaudio's and librosa's ways are implementations of our own of what those libraries publish: "
         "their times are not the libraries'.",

@@ -128,7 +128,7 @@ WAYS = (
     Way(
         "inbounds",
         "inbounds",
-        "The non-negative optimum nearest the spectrum's envelope, refined together with the phase.",
+        "The non-negative optimum nearest the envelope, refined together with integrated phases.",
         our_way,
     ),
 )
