@@ -281,6 +281,9 @@ def test_the_first_step_can_be_scaled() -> None:
     g = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
     state = init(x0, torch.zeros(1).double(), g, box, DEFAULTS._replace(first_step=0.5))
     torch.testing.assert_close(state.trial, torch.tensor([[-0.3, -0.4]], dtype=torch.float64))
+    box = Box.of(x0 - 1, x0 + INF)
+    state = init(x0, torch.zeros(1).double(), g / 100, box, DEFAULTS._replace(first_step=0.5))
+    torch.testing.assert_close(state.trial, -g / 200)
 
 
 def test_no_rows_and_no_variables() -> None:

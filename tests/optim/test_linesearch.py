@@ -9,7 +9,9 @@ import torch
 from scipy.optimize._dcsrch import DCSRCH
 from torch import Tensor
 
-from inbounds.optim.linesearch import FTOL, GTOL, XTOL, begin, observe
+from inbounds.optim.linesearch import begin, observe
+
+FTOL, GTOL, XTOL = 1e-3, 0.9, 0.1  # those of lnsrlb in L-BFGS-B 3.0
 
 Phi = Callable[[Tensor, Tensor], Tensor]  # of the step and the row's parameters
 

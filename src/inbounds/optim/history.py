@@ -88,13 +88,11 @@ def remember(
 
     by_age = order(grown)
     newest = (torch.arange(m, device=s.device) == held[:, None] - 1) & worthy[:, None]
-    products = {
-        "sS": memory.S @ s[:, :, None],
-        "sY": memory.Y @ s[:, :, None],
-        "yS": memory.S @ y[:, :, None],
-    }
-    sS, sY, yS = (torch.where(kept(grown), p.squeeze(-1).gather(1, by_age), 0) for p in products.values())
-    # The pair's own curvature is exact in the line search's slopes; the reference keeps that one.
+    sS, sY, yS = (
+        torch.where(kept(grown), (ring @ v[:, :, None]).squeeze(-1).gather(1, by_age), 0)
+        for ring, v in ((memory.S, s), (memory.Y, s), (memory.S, y))
+    )
+    # The reference keeps the pair's own product as the line search's slopes give it.
     sY = torch.where(newest, curvature[:, None], sY)
     yS = torch.where(newest, curvature[:, None], yS)
 

@@ -12,6 +12,10 @@ A row whose search fails, whose direction does not descend, or whose matrix cann
 its memory and starts a search from the same point along P(x - g) - x, without an evaluation; if its
 memory was empty already, it stops as ABNORMAL. Nothing here waits for the device: what a row does is
 chosen with `where`.
+
+In float64 the path is SciPy's, evaluation by evaluation, but for rounding and one thing: where the Cauchy
+point leaves no variable free, the reference does not bring its matrix K up to date, and may go wrong or
+lose its memory later; here K is formed anew from the pairs each time.
 """
 
 import torch
@@ -167,7 +171,7 @@ def _first_step(
     # Only a first step of unknown scale is cut short; a box on every side gives the scale.
     norm = direction.square().sum(dim=-1).sqrt()
     step = torch.where(first & ~box.boxed, 1 / norm, 1)
-    return (options.first_step * step).minimum(step_max), step_max
+    return (options.first_step * step.minimum(step_max)).minimum(step_max), step_max
 
 
 def _chosen(rows: Bool[Tensor, " b"], new: Search, old: Search) -> Search:

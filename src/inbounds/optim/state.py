@@ -10,7 +10,7 @@ point of its current line search, and always inside the box. A row that has stop
 and ignores what is evaluated there. `x, f, g` are the last accepted point: what the row would answer now.
 
 Two engines advance a State: tensor operations (`lbfgsb.py` and the files it names: any device, any n) and
-compiled rows (`kernels/`: CPU, small n). Both read and write exactly this, so a State from one can be
+compiled rows (`rows.py` and `kernels/`: CPU). Both read and write exactly this, so a State from one can be
 advanced by the other.
 """
 
