@@ -8,6 +8,8 @@ import scipy.optimize
 import torch
 
 import inbounds
+from inbounds.optim import engine, lbfgsb, rows
+from inbounds.optim import minimize as minimize_module
 from inbounds.optim.batch import Batch
 from problems import named, rosenbrock, rosenbrock_gradient
 
@@ -501,6 +503,60 @@ def test_finished_rows_leave_the_state(monkeypatch):
     assert widths[0] == 64
     assert widths[-1] < 8
     assert widths == sorted(widths, reverse=True)
+
+
+@pytest.fixture
+def on_tensors(monkeypatch):
+    """Have the tensor engine do the work, as it does on a GPU."""
+    monkeypatch.setattr(engine, "of", lambda x: lbfgsb)
+
+
+def test_both_engines_give_the_same_answers(starts, on_tensors, monkeypatch):
+    x0, centre = starts[:4], torch.arange(4.0, dtype=F64)
+
+    def solve():
+        return inbounds.minimize(
+            lambda x, c: rosenbrock(x) + ((x - c[:, None]) ** 2).sum(-1), x0, (-1.0, 2.0), batch_args=centre
+        )
+
+    tensors = solve()
+    monkeypatch.setattr(engine, "of", lambda x: rows)
+    same_answers(tensors, solve())
+
+
+@pytest.mark.parametrize("batch_args", [(), (torch.zeros(4),)])
+def test_looking_at_the_rows_only_now_and_then_changes_no_answer(starts, on_tensors, batch_args, monkeypatch):
+    looks = []
+    look = Batch.look
+    monkeypatch.setattr(Batch, "look", lambda self: looks.append(1) or look(self))
+
+    def solve():
+        return inbounds.minimize(
+            lambda x, *_: rosenbrock(x), starts[:4], (-1.0, 2.0), batch_args=batch_args, maxiter=20
+        )
+
+    always, often = solve(), len(looks)
+    monkeypatch.setattr(minimize_module, "ticks_between_looks", lambda device: 8)
+    same_answers(always, solve())
+    assert len(looks) - often <= often // 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("with_args", [False, True])
+def test_a_gpu_gives_the_cpus_answers(starts, with_args):
+    batch_args = (torch.arange(12.0, dtype=F64),) if with_args else ()
+
+    def fun(x, shift=0.0):
+        return rosenbrock(x) + (torch.as_tensor(shift, device=x.device)[..., None] * x**2).sum(-1)
+
+    cpu = inbounds.minimize(fun, starts, (-1.0, 2.0), batch_args=batch_args)
+    gpu = inbounds.minimize(
+        fun, starts.cuda(), (-1.0, 2.0), batch_args=tuple(arg.cuda() for arg in batch_args)
+    )
+    assert gpu.x.is_cuda
+    torch.testing.assert_close(gpu.x.cpu(), cpu.x, atol=1e-4, rtol=0)
+    assert bool(gpu.success.all())
+    assert gpu.hess_inv.todense().is_cuda
 
 
 def test_one_problem_takes_no_more_evaluations_than_it_reports():
