@@ -1,13 +1,13 @@
 """L-BFGS-B: time, evaluations and final values against SciPy, BoTorch, torch.optim.LBFGS and jaxopt.
 
 The batched problem is Rosenbrock's function in [-2, 2]ⁿ from random starts, float64, at most 50
-iterations, every solver's other options SciPy's defaults. SciPy 1.15 and later, and BoTorch with it, is
-slower with threads in its BLAS: they run with one, except in the last section, which shows both. Slow rivals solve the first rows only, and their
-time is multiplied up; such figures are marked with ~.
+iterations, every solver's other options SciPy's defaults. SciPy 1.15 and later, and BoTorch with it,
+is slower with threads in its BLAS: they run with one, except in the last section, which shows both.
+Slow rivals solve the first rows only, and their time is multiplied up; such figures are marked with ~.
 
     python bench/lbfgsb.py [--cpu-time]
 
-With --cpu-time every figure is the processor time of all threads together, for a machine that others use too.
+With --cpu-time, for a machine that others use too, every figure is processor time, of one thread.
 """
 
 import sys
@@ -357,10 +357,12 @@ def agreement(problems: int = 200) -> str:
 
 
 if __name__ == "__main__":
+    if CPU_TIME:
+        torch.set_num_threads(1)  # threads that wait for each other would count
     inbounds.minimize(rosenbrock, starts(1, 2)[0])  # compiles the kernels
     with threadpool_limits(1, "blas"):
         sections = [batches(), against_jaxopt(), large(), agreement()]
     sections.append(bars())
-    what = "processor time of all threads, on a machine shared with other work" if CPU_TIME else "wall time"
+    what = "processor time, on a machine shared with other work" if CPU_TIME else "wall time"
     head = f"## L-BFGS-B\n\n{report.machine('scipy', 'botorch', 'jaxopt')} Times are {what}.\n\n"
     report.write("lbfgsb", head + "\n".join(sections))
