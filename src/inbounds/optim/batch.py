@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from inbounds.optim.box import Box
@@ -38,8 +38,8 @@ class Batch:
         self._rows: Rows | None = None  # where the state's rows stand in the batch; None: all, in order
         self._live: Rows | None = None  # which of the state's rows are evaluated; None: all
         self._running = x.shape[0]
+        self._points = x  # the whole batch, for an objective that always sees it; rows that stopped stay put
         f, g = objective(x, batch_args)
-        self._points = x  # what an objective that always sees the whole batch is shown
         self.state = engine.init(x, f, g, box, options)
 
     def tick(self) -> None:
@@ -82,7 +82,8 @@ class Batch:
         f, g = self._objective(self._points)
         return f.index_select(0, self._rows), g.index_select(0, self._rows)
 
-    def _narrow(self, running: Tensor) -> None:
+    def _narrow(self, running: Bool[Tensor, " r"]) -> None:
+        """Go on with the running rows only."""
         self._whole = self.answer()
         kept = running.nonzero()[:, 0]
         if self._rows is None:
@@ -94,6 +95,7 @@ class Batch:
         self._pick_args(None)
 
     def _pick_args(self, live: Rows | None) -> None:
+        """The batch_args of the rows that are evaluated."""
         rows = self._rows
         if live is not None:
             rows = live if rows is None else rows.index_select(0, live)
