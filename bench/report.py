@@ -60,6 +60,7 @@ def machine(*packages: str) -> str:
 def write(name: str, text: str) -> None:
     """Replace results/NAME.md with this text, and gather every part into RESULTS.md."""
     parts = HERE / "results"
+    parts.mkdir(exist_ok=True)
     (parts / f"{name}.md").write_text(text.rstrip() + "\n")
     body = "\n".join(part.read_text() for part in sorted(parts.glob("*.md")))
     (HERE / "RESULTS.md").write_text("# Results\n\nWritten by `make bench`; one section a script.\n\n" + body)
