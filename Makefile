@@ -14,6 +14,7 @@ demo: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+	INBOUNDS_UNCHECKED=1 $(BIN)/python -m pytest -n 2 tests/unchecked
 
 lint: $(READY)
 	$(BIN)/ruff check .
