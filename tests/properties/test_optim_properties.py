@@ -106,7 +106,7 @@ def test_the_optimizer_ends_where_minimize_ends(problem, scale):
         return loss
 
     first = optimizer.step(closure)
-    assert float(first) == float(scale * fun(x0.clamp(lower, upper)))
+    assert first.item() == (scale * fun(x0.clamp(lower, upper))).item()
     assert ((w >= lower) & (w <= upper)).all()
     other = inbounds.minimize(fun, x0, (lower, upper), gtol=1e-8, ftol=0.0)
     torch.testing.assert_close(w.detach(), other.x, rtol=0, atol=1e-5)

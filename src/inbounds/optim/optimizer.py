@@ -1,6 +1,7 @@
 """`LBFGSB`: the same core as a torch.optim.Optimizer, with torch.optim.LBFGS's arguments and habits."""
 
 from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -182,6 +183,8 @@ class LBFGSB(torch.optim.Optimizer):
         """What the closure returned, and loss and gradient of the problem being minimised."""
         with torch.enable_grad():
             loss = closure()
+        if not isinstance(loss, Tensor | Real):
+            raise TypeError(f"closure must return the loss; got {_checks.describe(loss)}")
         f = torch.as_tensor(loss, dtype=x.dtype, device=x.device).detach()
         if f.numel() != 1:
             raise ValueError(f"closure must return one loss; got {_checks.describe(loss)}")
