@@ -54,7 +54,7 @@ class Problem(NamedTuple):
     def like_x(self, value: Tensor, name: str) -> Float[Tensor, "g n k"]:
         """A tensor that broadcasts to the caller's x, folded; its dtype and device become b's."""
         A, layout = self.A, self.layout
-        _checks.same_device(value, name, A, "A")
+        _checks.same_device(_checks.tensor(value, name), name, A, "A")
         shape = (
             (*layout.batch, A.shape[-1]) if layout.vector else (*layout.batch, A.shape[-1], layout.columns)
         )
