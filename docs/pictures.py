@@ -6,7 +6,10 @@ writes docs/comparison-light.png and docs/comparison-dark.png.
 """
 
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
+
+from PIL import Image
 
 from inbounds.audio.io import read_audio
 from inbounds.cli.options import usual_spec
@@ -22,7 +25,8 @@ def main() -> None:
     clip = read_audio(str(files("inbounds.audio").joinpath("data", CLIP)))
     result = study(clip, usual_spec(clip.sample_rate), name=CLIP)
     for theme in THEMES:
-        (HERE / f"comparison-{theme}.png").write_bytes(picture(result, theme=theme))
+        drawn = Image.open(BytesIO(picture(result, theme=theme, dpi=100))).convert("RGB")
+        drawn.quantize(256).save(HERE / f"comparison-{theme}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ def comparison_figure(
     seconds: float,
     captions: Mapping[str, str] | None = None,
     theme: str = "light",
+    dpi: int = 150,
 ) -> bytes:
     """A PNG with every spectrogram above its difference from the first, which is the source.
 
@@ -93,7 +94,7 @@ def comparison_figure(
         spectrograms: magnitudes by title; the source comes first.
         sample_rate: in Hz. seconds: duration.
         captions: a line under a title.
-        theme: "light" or "dark".
+        theme: "light" or "dark". dpi: pixels an inch; a spectrogram is 3.2 inches wide.
     """
     colours = THEMES[theme]
     titles = list(spectrograms)
@@ -108,7 +109,7 @@ def comparison_figure(
         for column, title in enumerate(titles):
             level = _decibels(_pooled(spectrograms[title]), peak)
             loudness = _show(axes[0, column], level, "magma", (-RANGE, 0.0), sample_rate, seconds)
-            heading = title + (f"\n{captions[title]}" if captions and title in captions else "\n")
+            heading = f"{title}\n{(captions or {}).get(title, ' ')}"
             axes[0, column].set_title(heading, loc="left", fontsize=10, color=colours.text, linespacing=1.4)
             if column:
                 change = level - _decibels(_pooled(source), peak)
@@ -125,7 +126,7 @@ def comparison_figure(
         if difference is not None:
             _bar(figure, difference, axes[1, -1], "dB louder than the source", colours)
         buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=150, facecolor=colours.background)
+        figure.savefig(buffer, dpi=dpi, facecolor=colours.background)
     return buffer.getvalue()
 
 
@@ -156,6 +157,7 @@ def _dress(axis: Any, sample_rate: float, colours: Theme) -> None:
 def _bar(figure: Figure, image: Any, axis: Any, label: str, colours: Theme) -> None:
     bar = figure.colorbar(image, ax=axis, fraction=0.05, pad=0.02)
     bar.set_label(label, color=colours.faint)
+    bar.ax.set_facecolor(colours.background)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(colors=colours.faint, length=2, labelsize=8)
 

@@ -7,7 +7,7 @@ name and then renamed.
 import os
 import secrets
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -63,31 +63,44 @@ def write_audio(path: str | Path, samples: Float[Tensor, "channels samples"], sa
         OSError: if the file cannot be written.
         ValueError: if the extension is another, or the format cannot hold this rate or these channels.
     """
+    write_pieces(path, [samples], sample_rate, channels=samples.shape[0])
+
+
+def write_pieces(
+    path: str | Path, pieces: Iterable[Float[Tensor, "channels _"]], sample_rate: int, *, channels: int
+) -> None:
+    """`write_audio` for a sound that comes piece after piece, and is never in memory as a whole."""
     path = Path(path)
     container, subtype = audio_format(path)
-    frames = samples.detach().clamp(-1, 1).T.contiguous().cpu().float().numpy()
     if container == "OGG" and sample_rate > VORBIS_RATE_LIMIT:
         raise ValueError(f"{path} cannot hold more than {VORBIS_RATE_LIMIT} Hz; got {sample_rate}")
     with replacing(path) as temporary:
         try:
-            with soundfile.SoundFile(
-                temporary, "w", sample_rate, frames.shape[1], format=container, subtype=subtype
-            ) as file:
-                for start in range(0, len(frames), WRITE_BLOCK):
-                    file.write(frames[start : start + WRITE_BLOCK])
-        except RuntimeError:
+            file = soundfile.SoundFile(
+                temporary, "w", sample_rate, channels, format=container, subtype=subtype
+            )
+        except soundfile.LibsndfileError:
             raise ValueError(
-                f"{path} cannot hold {frames.shape[1]} channel(s) at {sample_rate} Hz; write .wav"
+                f"{path} cannot hold {channels} channel(s) at {sample_rate} Hz; write .wav"
             ) from None
+        with file:
+            for piece in pieces:
+                for block in piece.split(WRITE_BLOCK, dim=1):
+                    file.write(_as_frames(block))
 
 
 def encode_audio(samples: Float[Tensor, "channels samples"], sample_rate: int) -> tuple[str, bytes]:
     """The media type and bytes of a sound for a browser: FLAC, or WAV where FLAC has no room for it."""
-    frames = samples.detach().clamp(-1, 1).T.contiguous().cpu().float().numpy()
+    frames = _as_frames(samples)
     container = "FLAC" if frames.shape[1] <= 8 and sample_rate <= 655_350 else "WAV"
     buffer = BytesIO()
     soundfile.write(buffer, frames, sample_rate, format=container, subtype="PCM_16")
     return f"audio/{container.lower()}", buffer.getvalue()
+
+
+def _as_frames(samples: Float[Tensor, "channels samples"]) -> np.ndarray:
+    """(samples, channels) within [-1, 1], as soundfile takes them."""
+    return samples.detach().cpu().float().clamp(-1, 1).T.contiguous().numpy()
 
 
 def audio_format(path: Path) -> tuple[str, str]:

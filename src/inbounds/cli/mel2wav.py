@@ -6,9 +6,9 @@ from typing import Annotated
 import torch
 import typer
 
-from inbounds.audio.io import AUDIO_FORMATS, MEL_FORMATS, read_mel, write_audio
+from inbounds.audio.io import AUDIO_FORMATS, MEL_FORMATS, read_mel, write_pieces
 from inbounds.audio.melspec import MelSpec
-from inbounds.audio.pipeline import mel_to_audio
+from inbounds.audio.pipeline import MelToAudio
 from inbounds.cli import batch, options
 
 
@@ -39,24 +39,28 @@ def mel2wav(
     todo = batch.pairs(source, output, MEL_FORMATS, tuple(AUDIO_FORMATS), f".{format.lower()}")
 
     def work(path: Path, target: Path) -> None:
-        mel = read_mel(path)
-        audio = _sound(mel.mT if transpose else mel, spec, path, iterations, seed)
-        write_audio(target, torch.atleast_2d(audio), spec.sample_rate)
+        mel = checked(read_mel(path), spec, path, transpose=transpose)
+        generator = torch.Generator().manual_seed(seed)
+        pieces = MelToAudio(spec, n_iter=iterations).pieces(mel, generator=generator)
+        channels = mel.shape[0] if mel.ndim == 3 else 1
+        write_pieces(target, map(torch.atleast_2d, pieces), spec.sample_rate, channels=channels)
 
     batch.run(work, todo, jobs=jobs, overwrite=overwrite or not source.is_dir(), verb="mel to sound")
 
 
-def _sound(mel: torch.Tensor, spec: MelSpec, path: Path, iterations: int, seed: int) -> torch.Tensor:
+def checked(mel: torch.Tensor, spec: MelSpec, path: Path, *, transpose: bool) -> torch.Tensor:
+    """Refuse an array that this convention cannot have made, in a sentence that says what to try."""
+    if transpose:
+        mel = mel.mT
     if mel.shape[-2] != spec.n_mels:
-        shape, swapped = tuple(mel.shape), mel.shape[-1] == spec.n_mels
+        turned = "; --transpose turns it" if mel.shape[-1] == spec.n_mels else ""
         raise ValueError(
-            f"{path} must hold {spec.n_mels} mel bands, (..., {spec.n_mels}, time); got {shape}"
-            + ("; --transpose turns it" if swapped else "")
+            f"{path} must hold {spec.n_mels} mel bands, (..., {spec.n_mels}, time); "
+            f"got {tuple(mel.shape)}{turned}"
         )
     values = spec.decompress(mel)
     if not torch.isfinite(values).all():
         raise ValueError(f"{path} holds values too large for this convention; is it the right one?")
     if (values < 0).any():
         raise ValueError(f"{path} holds negative values, where this convention has none; is it in decibels?")
-    generator = torch.Generator().manual_seed(seed)
-    return mel_to_audio(mel, spec, n_iter=iterations, generator=generator)
+    return mel

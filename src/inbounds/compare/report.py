@@ -29,7 +29,7 @@ def write_report(study: Study, folder: Path) -> Path:
     return folder / "index.html"
 
 
-def picture(study: Study, *, theme: str = "light") -> bytes:
+def picture(study: Study, *, theme: str = "light", dpi: int = 150) -> bytes:
     """A PNG with the spectrograms and their differences from the source side by side."""
     titles = {"source": "source"} | {way.key: way.title for way in WAYS}
     captions = {
@@ -43,6 +43,7 @@ def picture(study: Study, *, theme: str = "light") -> bytes:
         seconds=study.problem.seconds,
         captions=captions,
         theme=theme,
+        dpi=dpi,
     )
 
 
