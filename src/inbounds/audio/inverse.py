@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from inbounds import _checks
 from inbounds.audio import shortcuts
 from inbounds.audio.filters import mel_filter_bank
-from inbounds.nnls.banded import solve_columns
+from inbounds.nnls import anybank, banded
+from inbounds.nnls.bands import bands
 from inbounds.nnls.distances import DISTANCES
 from inbounds.nnls.info import Info
 from inbounds.nnls.kkt import kkt_residual
@@ -20,7 +21,7 @@ _SHORTCUTS: dict[str, Callable[..., Tensor]] = {
     "pinv": shortcuts.clamped_pinv,
     "sgd": shortcuts.sgd,
 }
-METHODS = ("nnls", *_SHORTCUTS)
+METHODS = ("nnls", "lbfgsb", *_SHORTCUTS)
 PRIORS = ("envelope", "flat")
 # torch.linalg.lstsq's, torchaudio's last argument.
 DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
@@ -50,14 +51,16 @@ def inverse_mel_scale(
         mel: (..., n_mels, time), energies or magnitudes ≥ 0 (not decibels), any strides. A frame with a NaN
             or an infinity comes back NaN.
         filters: the bank, (n_stft, n_mels), non-negative, as `mel_filter_bank` gives it.
-        method: "nnls", exact; or, for comparison, "lstsq" and "pinv", least squares clamped at zero, and
-            "sgd", gradient descent from a random start.
-        prior: of "nnls". "envelope": the bands' levels, interpolated between their centres; "flat": no
-            preference (the smallest norm); or a spectrogram ≥ 0, broadcastable to the answer, whose small
-            values are lifted to -60 dB of the envelope so that every bin can sound.
-        distance: of "nnls" to its prior: "quadratic" (of relative deviations; plain with "flat"),
+        method: "nnls", exact; "lbfgsb", the same by L-BFGS-B, every frame to a relative residual of 1e-7; or,
+            for comparison, "lstsq" and "pinv", least squares clamped at zero, and "sgd", gradient descent
+            from a random start.
+        prior: of "nnls" and "lbfgsb". "envelope": the bands' levels, interpolated between their centres;
+            "flat": no preference (the smallest norm); or a spectrogram ≥ 0, broadcastable to the answer,
+            whose small values are lifted to -60 dB of the envelope so that every bin can sound.
+        distance: of "nnls" to its prior, for banks whose bins lie in at most two adjacent filters (others,
+            and "lbfgsb", take "quadratic" only): "quadratic" (of relative deviations; plain with "flat"),
             "kl" (Kullback-Leibler) or "is" (Itakura-Saito).
-        full_output: also return an `Info` per frame; of "nnls" only.
+        full_output: also return an `Info` per frame; of "nnls" and "lbfgsb" only.
 
     Returns:
         (..., n_stft, time) in the dtype of mel, differentiable; with full_output, (spectrogram, Info).
@@ -72,19 +75,22 @@ def inverse_mel_scale(
     """
     mel, filters = _checked(mel, filters)
     method = str(_checks.choice(method, "method", METHODS))
-    if full_output and method != "nnls":
-        raise ValueError(f'full_output is of method "nnls"; got method {method!r}')
+    exact = method in ("nnls", "lbfgsb")
+    if full_output and not exact:
+        raise ValueError(f'full_output is of methods "nnls" and "lbfgsb"; got method {method!r}')
     working = torch.promote_types(mel.dtype, torch.float32)
     bank = filters.to(working)
-    if method == "nnls":
-        return _nnls(mel, bank, prior, distance, full_output)
+    if exact:
+        return _nnls(mel, bank, method, prior, distance, full_output)
     shortcut = {"lstsq": shortcuts.clamped_lstsq, "pinv": shortcuts.clamped_pinv, "sgd": shortcuts.sgd}[
         method
     ]
     return shortcut(mel.to(working), bank).to(mel.dtype)
 
 
-def _nnls(mel: Tensor, bank: Tensor, prior: str | Tensor, distance: str, full_output: bool) -> Any:
+def _nnls(
+    mel: Tensor, bank: Tensor, method: str, prior: str | Tensor, distance: str, full_output: bool
+) -> Any:
     _checks.choice(distance, "distance", DISTANCES)
     batch, n_mels, time = mel.shape[:-2], mel.shape[-2], mel.shape[-1]
     if isinstance(prior, Tensor):
@@ -95,9 +101,7 @@ def _nnls(mel: Tensor, bank: Tensor, prior: str | Tensor, distance: str, full_ou
         _checks.choice(prior, "prior", PRIORS)
     relative = isinstance(prior, Tensor) or prior == "envelope"
     columns = mel.reshape(-1, n_mels, time)
-    x, nit, converged = solve_columns(
-        bank.mT, columns, prior=prior, distance=distance, relative=relative, if_negative=_NEGATIVE
-    )
+    x, nit, converged = _solve(bank.mT, columns, method, prior, distance, relative)
     x = x.reshape(*batch, bank.shape[0], time)
     if not full_output:
         return x
@@ -105,6 +109,22 @@ def _nnls(mel: Tensor, bank: Tensor, prior: str | Tensor, distance: str, full_ou
     residual = torch.linalg.vector_norm(bank.mT @ wide - mel, dim=-2)
     kkt = kkt_residual(bank.mT, mel.to(bank.dtype), wide)
     return x, Info(residual, kkt, nit.reshape(*batch, time), converged.reshape(*batch, time))
+
+
+def _solve(
+    matrix: Tensor, columns: Tensor, method: str, prior: str | Tensor, distance: str, relative: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """By the bank's bands if it has them (a bank that is being compiled is taken to), else densely."""
+    if method == "nnls" and (torch.compiler.is_compiling() or bands(matrix) is not None):
+        return banded.solve_columns(
+            matrix, columns, prior=prior, distance=distance, relative=relative, if_negative=_NEGATIVE
+        )
+    if distance != "quadratic":
+        which = 'method "lbfgsb"' if method == "lbfgsb" else "a bank without bands"
+        raise ValueError(f'distance must be "quadratic" for {which}; got {distance!r}')
+    _refuse_negative(columns)
+    solver = "lbfgsb" if method == "lbfgsb" else "dense"
+    return anybank.solve_columns(matrix, columns, prior=prior, relative=relative, method=solver)
 
 
 def _checked(mel: object, filters: object) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,6 @@ passed on to the primal, ½‖A y - b‖² over the box, in one variable for eac
 """
 
 from collections.abc import Callable
-from types import ModuleType
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,19 +17,18 @@ from torch import Tensor
 
 from inbounds.nnls.nearest import indices
 from inbounds.nnls.scaled import Partial, Scaled, Solution, solve_in_chunks
-from inbounds.optim import lbfgsb, rows
 from inbounds.optim.box import Box
+from inbounds.optim.engine import of as engine_of
 from inbounds.optim.state import Options, Stop, take
 
-CHUNK = 2**20  # numbers in one array of one chunk: about twenty such arrays are the optimiser's memory
+CHUNK = 2**18  # numbers in one array of one chunk: about twenty such arrays are the optimiser's memory
 PAIRS = 10
 DUAL_ITERATIONS = 300  # a right-hand side that takes more is taken to be out of reach
 RESTARTS = 8
 
-# At the points of the rows named: the values, the gradients, and which rows are done there.
+# The values, the gradients, and which rows are done, at points of some rows.
 Evaluate = Callable[
-    [Float[Tensor, "r v"], Int[Tensor, " r"]],
-    tuple[Float[Tensor, " r"], Float[Tensor, "r v"], Bool[Tensor, " r"]],
+    [Float[Tensor, "r v"]], tuple[Float[Tensor, " r"], Float[Tensor, "r v"], Bool[Tensor, " r"]]
 ]
 
 
@@ -70,29 +68,33 @@ def _dual(problem: Scaled, tol: float, maxiter: int) -> Partial:
     """Stops where ‖A y - b‖ is so small that no column of A can give a certificate above tol."""
     A, b = problem.A, problem.b
     diagonal = problem.times(A.square(), problem.weight)
-    scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()  # λ = scale μ gives φ's Hessian a unit diagonal
-    unit = torch.where(problem.size > 0, problem.size, 1.0)  # ... and μ in units of the column's own size
-    answer, met = problem.into_box(problem.prior), torch.zeros_like(problem.size, dtype=torch.bool)
+    unit = torch.where(problem.size > 0, problem.size, 1.0)[:, None]
+    # λ = factor μ gives φ's Hessian a unit diagonal, and μ the column's own size.
+    factor = unit * torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
 
-    def evaluate(mu: Float[Tensor, "r m"], some: Int[Tensor, " r"]):
-        prior, weight = problem.prior[some], problem.weight[some]
-        factor = scale[some] * unit[some, None]
-        u = _times_some(problem, A.mT, mu * factor, some)
-        y = torch.minimum(torch.maximum(prior + weight * u, problem.low[some]), problem.high[some])
-        residual = _times_some(problem, A, y, some) - b[some]
-        away = y - prior
-        distance = torch.where(weight > 0, away.square() / torch.where(weight > 0, weight, 1.0), 0.0)
-        value = (u * y - 0.5 * distance).sum(-1) - (mu * factor * b[some]).sum(-1)
-        done = torch.linalg.vector_norm(residual, dim=-1) <= tol * problem.size[some]
-        answer[some] = y
-        met[some] |= done
-        square = unit[some].square()
-        return value / square, residual * factor / square[:, None], done
+    def of(some: Int[Tensor, " r"]) -> tuple[Evaluate, Callable[[Tensor], Tensor]]:
+        prior, weight, low, high = (
+            part[some] for part in (problem.prior, problem.weight, problem.low, problem.high)
+        )
+        inverse = torch.where(weight > 0, 0.5 / torch.where(weight > 0, weight, 1.0), 0.0)
+        scale, right, size, own = factor[some], b[some], unit[some], _own(A, some, len(b))
 
-    start = torch.zeros_like(b)
+        def primal(mu: Float[Tensor, "r m"]) -> tuple[Float[Tensor, "r n"], Float[Tensor, "r n"]]:
+            u = _times(own.mT, mu * scale)
+            return u, torch.clamp(torch.addcmul(prior, weight, u), low, high)
+
+        def evaluate(mu: Float[Tensor, "r m"]):
+            u, y = primal(mu)
+            residual = _times(own, y) - right
+            value = (u * y).sub_((y - prior).square_().mul_(inverse)).sum(-1) - (mu * scale * right).sum(-1)
+            done = torch.linalg.vector_norm(residual, dim=-1) <= tol * problem.size[some]
+            return value / size[:, 0].square(), residual * scale / size.square(), done
+
+        return evaluate, lambda mu: primal(mu)[1]
+
     free = Box.of(torch.full_like(b, -torch.inf), torch.full_like(b, torch.inf))
-    _, nit, _ = _run(evaluate, start, free, maxiter)
-    return answer, nit, met
+    mu, nit, met = _run(lambda some: of(some)[0], torch.zeros_like(b), free, maxiter)
+    return of(torch.arange(len(b), device=b.device))[1](mu), nit, met
 
 
 def _primal(
@@ -118,65 +120,73 @@ def _primal(
         before = value
         base, pull = y, problem.gradient(y)
 
-        def evaluate(step: Float[Tensor, "r n"], part: Int[Tensor, " r"], live=live, base=base, pull=pull):
+        def of(part: Int[Tensor, " r"], live=live, base=base, pull=pull) -> Evaluate:
             some = live[part]
-            d = step * unit[some]
-            image = _times_some(problem, A, d, some)
-            gradient = pull[some] + _times_some(problem, A.mT, image, some)
-            value = (pull[some] * d).sum(-1) + 0.5 * image.square().sum(-1)
-            here, low, high = base[some] + d, problem.low[some], problem.high[some]
-            room = torch.maximum(torch.minimum(gradient, here - low), here - high)
-            done = room.abs().amax(-1) <= tol * problem.size[some]
-            return value / unit[some, 0].square(), gradient / unit[some], done
+            low, high = (problem.low - base)[some], (problem.high - base)[some]
+            slope, scale, size, own = pull[some], unit[some], problem.size[some], _own(A, some, len(base))
+
+            def evaluate(point: Float[Tensor, "r n"]):
+                d = point * scale
+                image = _times(own, d)
+                gradient = slope + _times(own.mT, image)
+                value = (slope * d).sum(-1) + 0.5 * image.square().sum(-1)
+                room = torch.maximum(torch.minimum(gradient, d - low), d - high)
+                done = room.abs().amax(-1) <= tol * size
+                return value / scale[:, 0].square(), gradient / scale, done
+
+            return evaluate
 
         bounds = [(bound - y)[live] / unit[live] for bound in (problem.low, problem.high)]
-        step, taken, _ = _run(evaluate, torch.zeros_like(y[live]), Box.of(bounds[0], bounds[1]), maxiter)
+        step, taken, _ = _run(of, torch.zeros_like(y[live]), Box.of(bounds[0], bounds[1]), maxiter)
         moved = problem.into_box(y.index_copy(0, live, y[live] + unit[live] * step))
         y = torch.where((problem.certificate(moved) < value)[:, None], moved, y)
         nit = nit.index_add(0, live, taken)
     return y, nit, met | (problem.certificate(y) <= tol)
 
 
-def _times_some(
-    problem: Scaled, M: Float[Tensor, "g p q"], v: Float[Tensor, "r q"], some: Int[Tensor, " r"]
-) -> Float[Tensor, "r p"]:
-    """M v for some of the rows."""
-    if len(M) == 1:
-        return v @ M[0].mT
-    return (M[some // (len(problem.b) // len(M))] @ v.unsqueeze(-1)).squeeze(-1)
+def _own(A: Float[Tensor, "g m n"], some: Int[Tensor, " r"], count: int) -> Float[Tensor, "h m n"]:
+    """The one matrix of all rows, or one for each of some rows."""
+    return A if len(A) == 1 else A[some // (count // len(A))]
+
+
+def _times(M: Float[Tensor, "h p q"], v: Float[Tensor, "r q"]) -> Float[Tensor, "r p"]:
+    """M v, for one M for all rows or one for each."""
+    return v @ M[0].mT if len(M) == 1 else (M @ v.unsqueeze(-1)).squeeze(-1)
 
 
 def _run(
-    evaluate: Evaluate, start: Float[Tensor, "c v"], box: Box, maxiter: int
+    evaluator: Callable[[Int[Tensor, " r"]], Evaluate], start: Float[Tensor, "c v"], box: Box, maxiter: int
 ) -> tuple[Float[Tensor, "c v"], Int[Tensor, " c"], Bool[Tensor, " c"]]:
     """L-BFGS-B until every row is done or can go no further: points, iterations, done.
 
-    A row leaves when it is done; once a quarter of the rows have left, the others close up.
+    `evaluator` is asked for the function of the rows at work, again whenever they have become fewer: a row
+    that has left is evaluated on until a quarter of the rows have, and then the others close up.
     """
-    engine: ModuleType = rows if start.device.type == "cpu" else lbfgsb
+    engine = engine_of(start)
     options = Options(maxcor=PAIRS, ftol=0.0, gtol=0.0, maxiter=maxiter, maxfun=20 * maxiter, maxls=20)
     here = torch.arange(len(start), device=start.device)
     answer, done = start.clone(), torch.zeros(len(start), dtype=torch.bool, device=start.device)
     nit = torch.zeros_like(here)
     if start.numel() == 0:
         return answer, nit, done
-    f, g, finished = evaluate(start, here)
+    evaluate = evaluator(here)
+    f, g, finished = evaluate(start)
     state = engine.init(start, f, g, box, options)
-    point = start
+    point, left = start, torch.zeros_like(done)
     while True:
-        nit[here] = torch.where(done[here], nit[here], state.nit)
         stopped = state.stop != Stop.RUNNING
-        answer[here] = torch.where(done[here, None], answer[here], state.x)
-        answer[here[finished]] = point[finished]
-        done[here[finished]] = True
-        left = stopped | done[here]
+        new = ~left & (finished | stopped)
+        rows = here[new]
+        answer[rows] = torch.where(finished[new, None], point[new], state.x[new])
+        done[rows], nit[rows] = finished[new], state.nit[new]
+        left = left | new
         if left.all():
             return answer, nit, done
         if 4 * int(left.sum()) >= len(left):
             kept = indices(~left)
-            state, here = take(state, kept), here[kept]
+            state, here, left = take(state, kept), here[kept], left[kept]
             box = Box(*(part[kept] for part in box))
+            evaluate = evaluator(here)
         point = state.trial.clone()
-        f, g, finished = evaluate(point, here)
-        finished = finished & ~done[here] & (state.stop == Stop.RUNNING)
+        f, g, finished = evaluate(point)
         state = engine.advance(state, f, g, box, options)
