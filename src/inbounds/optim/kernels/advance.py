@@ -8,7 +8,7 @@ import numpy as np
 from inbounds._jit import VECTORISED, kernel
 from inbounds.optim.kernels.cauchy import cauchy_point
 from inbounds.optim.kernels.linalg import copy, dot, fill
-from inbounds.optim.kernels.linesearch import accepts, begin_search
+from inbounds.optim.kernels.linesearch import begin_search, observe
 from inbounds.optim.kernels.memory import factor_middle, forget, remember
 from inbounds.optim.kernels.subspace import TILE, subspace_minimum
 from inbounds.optim.state import Memory, Stop
@@ -95,7 +95,7 @@ def _evaluated(i, f, g, state, box, options, eps):
     search = state.search
     state.nfev[i] += 1
     slope = dot(g, state.direction[i])
-    if not accepts(search, i, state.f[i], f, slope):
+    if not observe(search, i, state.f[i], f, slope):
         if search.evaluations[i] < options.maxls:
             _set_trial(i, state, box)
             return False

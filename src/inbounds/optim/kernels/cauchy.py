@@ -9,7 +9,7 @@ import math
 from inbounds._jit import kernel
 from inbounds.optim.kernels.heap import heapify, pop
 from inbounds.optim.kernels.linalg import dot, fill
-from inbounds.optim.kernels.memory import slot_of, times_middle, wings
+from inbounds.optim.kernels.memory import slot_of, times_middle, transposed_W_times
 
 
 @kernel(inner=True)
@@ -59,7 +59,7 @@ def _walk(x, lower, upper, memory, eps, breaks, bounded, z, scratch):
     curvature = -theta * slope  # f″ = θdᵀd − pᵀMp
     least_curvature = eps * curvature
     if wide:
-        wings(memory, d, p)
+        transposed_W_times(memory, d, p)
         times_middle(memory, scratch.LD, scratch.T, p, Mw)
         curvature -= dot(p[:wide], Mw[:wide])
     now, passed = 0.0, 0
@@ -83,7 +83,7 @@ def _walk(x, lower, upper, memory, eps, breaks, bounded, z, scratch):
         if wide:
             for j in range(wide):
                 c[j] += dt * p[j]
-            _row_of_wings(memory, b, w)
+            _row_of_W(memory, b, w)
             times_middle(memory, scratch.LD, scratch.T, w, Mw)
             slope += d_b * dot(c[:wide], Mw[:wide])
             curvature += 2.0 * d_b * dot(p[:wide], Mw[:wide]) - d_b * d_b * dot(w[:wide], Mw[:wide])
@@ -97,7 +97,7 @@ def _walk(x, lower, upper, memory, eps, breaks, bounded, z, scratch):
 
 
 @kernel(inner=True)
-def _row_of_wings(memory, b, w):
+def _row_of_W(memory, b, w):
     """Sets w to the b-th row of W."""
     held = memory.held
     for j in range(held):

@@ -26,8 +26,8 @@ def begin_search(search, i, f, slope, step, step_max):
 
 
 @kernel(inner=True)
-def accepts(search, i, f0, f, slope):
-    """Take φ = f and φ′ = slope at the step asked for: is it the answer? If not, ask for the next one."""
+def observe(search, i, f0, f, slope):
+    """Take φ = f and φ′ = slope at the step asked for. Is it the answer? If not, ask for the next."""
     search.evaluations[i] += 1
     if not (math.isfinite(f) and math.isfinite(slope)):
         _back_away(search, i)

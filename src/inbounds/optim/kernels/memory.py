@@ -42,7 +42,7 @@ def times_middle(memory, LD, T, v, Mv):
     held, SY = memory.held, memory.SY
     p1, p2 = Mv[:held], Mv[held : 2 * held]
     for i in range(held):
-        total = v[held + i] * 1.0
+        total = v[held + i]
         for k in range(i):
             total += LD[i, k] * v[k]
         p2[i] = total
@@ -56,7 +56,7 @@ def times_middle(memory, LD, T, v, Mv):
 
 
 @kernel(inner=True)
-def wings(memory, vector, Wv):
+def transposed_W_times(memory, vector, Wv):
     """Sets Wv = Wᵀ vector."""
     held = memory.held
     for j in range(held):
@@ -66,7 +66,7 @@ def wings(memory, vector, Wv):
 
 
 @kernel(inner=True, fastmath=VECTORISED)
-def add_wings(memory, weights_Y, weights_S, vector):
+def add_combination(memory, weights_Y, weights_S, vector):
     """Adds Y weights_Y + S weights_S to the vector."""
     for j in range(memory.held):
         slot = slot_of(j, memory.head, memory.S.shape[0])

@@ -13,7 +13,7 @@ d = r/θ + Zᵀ W K⁻¹ Wᵀ Z r / θ².
 
 from inbounds._jit import VECTORISED, kernel
 from inbounds.optim.kernels.linalg import cholesky, dot, solve, solve_transposed
-from inbounds.optim.kernels.memory import add_wings, slot_of, times_middle, wings
+from inbounds.optim.kernels.memory import add_combination, slot_of, times_middle, transposed_W_times
 
 TILE = 256  # coordinates whose inner products are taken at a time, from the cache
 
@@ -22,6 +22,8 @@ TILE = 256  # coordinates whose inner products are taken at a time, from the cac
 def subspace_minimum(x, g, lower, upper, memory, z, scratch):
     """Move z from the Cauchy point to the subspace minimiser; False where K has no factors."""
     newton = scratch.d
+    if _count(scratch.free) == 0:
+        return True
     _reduced_gradient(x, g, memory, z, newton, scratch)
     if not _factor_K(memory, scratch):
         return False
@@ -29,6 +31,14 @@ def subspace_minimum(x, g, lower, upper, memory, z, scratch):
     if _project(lower, upper, z, newton, scratch) and _ascends(x, g, z):
         _truncate(lower, upper, z, newton, scratch)
     return True
+
+
+@kernel(inner=True)
+def _count(flags):
+    count = 0
+    for flag in flags:
+        count += flag
+    return count
 
 
 @kernel(inner=True, fastmath=VECTORISED)
@@ -41,7 +51,7 @@ def _reduced_gradient(x, g, memory, z, r, scratch):
     times_middle(memory, scratch.LD, scratch.T, scratch.c, Mc)
     for j in range(held, 2 * held):
         Mc[j] *= theta
-    add_wings(memory, Mc[:held], Mc[held : 2 * held], r)
+    add_combination(memory, Mc[:held], Mc[held : 2 * held], r)
     for i in range(x.size):
         if not scratch.free[i]:
             r[i] = 0.0
@@ -75,8 +85,9 @@ def _factor_K(memory, scratch):
 
 @kernel(inner=True)
 def _inner_products(memory, scratch):
-    """Sets the upper triangle of K to ⎡ YᵀZZᵀY  R_zᵀ − L_aᵀ ⎤, a tile of coordinates at a time.
-    ⎣            SᵀAAᵀS   ⎦
+    """Sets the upper triangles of K's blocks (1, 1) = YᵀZZᵀY and (2, 2) = SᵀAAᵀS, and (1, 2) = R_zᵀ − L_aᵀ.
+
+    A tile of coordinates at a time: YᵀZZᵀY from all of them, the rest from those not free.
     """
     K, free, index, Y, S = scratch.K, scratch.free, scratch.order, scratch.Y, scratch.S
     held, n = memory.held, scratch.free.size
@@ -116,14 +127,14 @@ def _newton(memory, r, scratch):
     """From the reduced gradient r to the Newton direction, in place. Eq. (5.11), K for M⁻¹N."""
     theta, held, v, K = memory.theta, memory.held, scratch.w, scratch.K
     wide = 2 * held
-    wings(memory, r, v)
+    transposed_W_times(memory, r, v)
     solve_transposed(K, 0, wide, v)
     for j in range(held):
         v[j] = -v[j]
     solve(K, 0, wide, v)
     for j in range(held):
         v[j] /= theta
-    add_wings(memory, v[:held], v[held:wide], r)
+    add_combination(memory, v[:held], v[held:wide], r)
     for i in range(r.size):
         r[i] = r[i] / theta if scratch.free[i] else 0.0
 
