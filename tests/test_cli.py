@@ -87,6 +87,7 @@ class TestMisuse:
         assert err == []
         for name in ("reconstruct", "mel2wav", "wav2mel", "compare", "demo", "info"):
             assert any(name in line for line in out)
+        assert shell("--version") == (0, [f"inbounds {inbounds.__version__}"], [])
         code, out, err = shell("info")
         assert code == 0
         assert err == []

@@ -1,20 +1,40 @@
 """The commands put together, and what becomes of their exceptions."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from inbounds import __version__
 from inbounds.cli import compare, demo, info, mel2wav, reconstruct, wav2mel
-from inbounds.cli.console import Misuse, SomeFailed, complain
+from inbounds.cli.console import Misuse, SomeFailed, complain, say
 
 app = typer.Typer(
     name="inbounds",
-    help="Mel spectrograms inverted to the optimum, and played back.",
     no_args_is_help=False,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def print_version(wanted: bool) -> bool:
+    """Print the version and leave, if asked."""
+    if wanted:
+        say(f"inbounds {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback(help="Mel spectrograms inverted to the optimum, and played back.")
+def inbounds(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """What every command has in common: nothing but --version."""
+
+
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("mel2wav")(mel2wav.mel2wav)
 app.command("wav2mel")(wav2mel.wav2mel)
