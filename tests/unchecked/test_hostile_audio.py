@@ -79,7 +79,7 @@ def test_mel_filter_bank(row):
     Refused("mel a vector", lambda: inverted(MEL[:, 0]), ValueError, "mel must have at least 2 dimension"),
     Refused("mel of decibels", lambda: inverted(20 * MEL.log10()), ValueError, "mel must hold energies.*decibel"),
     Refused("mel negative once", lambda: inverted(poisoned(MEL, -1e-3, 3, 2)), ValueError,
-            r"never negative; violated at 1 of 140 entries, first at \(3, 2\)"),
+            "never negative.*violated at 1 of 140 entries"),
     Refused("mel -inf", lambda: inverted(poisoned(MEL, -INF, 3, 2)), ValueError, "mel must hold energies"),
     Refused("mel of other bands", lambda: inverted(MEL[:19]), ValueError, r"n_mels = 20.*\(19, 7\)"),
     Refused("time first", lambda: inverted(MEL.T), ValueError, "time first"),

@@ -38,7 +38,7 @@ def mel_filter_bank(
         n_mels: filters.
         sample_rate: in Hz, > 0; may be odd.
         f_min: lower edge of the first filter in Hz, ≥ 0.
-        f_max: upper edge of the last filter in Hz; None is sample_rate / 2.
+        f_max: upper edge of the last filter in Hz, ≤ sample_rate / 2, which None stands for.
         norm: None gives every filter the peak 1, "slaney" the area 1 (weights in 1/Hz).
         mel_scale: "htk" (2595 log₁₀(1 + f/700)) or "slaney" (linear below 1 kHz, logarithmic above).
         dtype: of the result, torch's default if None; the weights are computed in float64.
@@ -61,11 +61,13 @@ def mel_filter_bank(
     n_mels = _checks.integer(n_mels, "n_mels", least=1)
     nyquist = _checks.number(sample_rate, "sample_rate", above=0.0) / 2
     f_min = _checks.number(f_min, "f_min", least=0.0)
-    f_max = nyquist if f_max is None else _checks.number(f_max, "f_max", above=0.0)
+    f_max = nyquist if f_max is None else _checks.number(f_max, "f_max", above=0.0, most=nyquist)
     if f_min >= f_max:
         raise ValueError(f"f_min must be less than f_max; got f_min {f_min:g} and f_max {f_max:g}")
     _checks.choice(norm, "norm", (None, "slaney"))
     scale = _checks.choice(mel_scale, "mel_scale", ("htk", "slaney"))
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(f"dtype must be a real floating-point dtype; got {dtype}")
 
     bank = triangles(n_stft, n_mels, nyquist, f_min, f_max, norm == "slaney", str(scale))
     _warn_if_deficient(bank)
