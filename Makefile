@@ -12,6 +12,8 @@ READY  := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/inbounds demo -o demo
 
+# One thread for each of the two workers: more only wait for one another.
+test: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/python -m pytest -n 2
 	INBOUNDS_UNCHECKED=1 $(BIN)/python -m pytest -n 2 tests/unchecked
