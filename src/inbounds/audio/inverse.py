@@ -195,7 +195,7 @@ class InverseMelScale(nn.Module):
         driver: str | None = None,
         *,
         method: str = "nnls",
-        prior: str = "envelope",
+        prior: str | Tensor = "envelope",
         distance: str = "quadratic",
         filters: Tensor | None = None,
         max_iter: int | None = None,
@@ -210,7 +210,7 @@ class InverseMelScale(nn.Module):
         self.f_max = sample_rate / 2 if f_max is None else f_max
         self.norm, self.mel_scale = norm, mel_scale
         self.method = str(_checks.choice(method, "method", METHODS))
-        self.prior = str(_checks.choice(prior, "prior", PRIORS))
+        self.prior = prior if isinstance(prior, Tensor) else str(_checks.choice(prior, "prior", PRIORS))
         self.distance = str(_checks.choice(distance, "distance", DISTANCES))
         _checks.choice(driver, "driver", (None, *DRIVERS))
         self._sgd: dict[str, Any] = {
@@ -232,6 +232,7 @@ class InverseMelScale(nn.Module):
                 stacklevel=2,
             )
         self.register_buffer("fb", self._bank(filters))
+        self._cached_inverse: tuple[tuple[Any, ...], Tensor] | None = None
 
     def _bank(self, filters: Tensor | None) -> Tensor:
         if filters is None:
@@ -260,14 +261,28 @@ class InverseMelScale(nn.Module):
             _refuse_negative(mel, _NEGATIVE)
             working = torch.promote_types(mel.dtype, torch.float32)
             return shortcuts.sgd(mel.to(working), filters.to(working), **self._sgd).to(mel.dtype)
+        if self.method == "pinv" and not torch.compiler.is_compiling():
+            mel, _ = _checked(melspec, self.fb)
+            inverse = self._pseudo_inverse(mel)
+            return (inverse @ mel.to(inverse.dtype)).clamp(min=0.0).to(mel.dtype)
         return inverse_mel_scale(
             melspec, self.fb, method=self.method, prior=self.prior, distance=self.distance
         )
 
+    def _pseudo_inverse(self, mel: Tensor) -> Tensor:
+        """Of the bank, in mel's working precision: computed once for as long as the bank is the same."""
+        working = torch.promote_types(mel.dtype, torch.float32)
+        version = None if self.fb.is_inference() else self.fb._version
+        key = (self.fb.data_ptr(), version, self.fb.device, working)
+        if self._cached_inverse is None or self._cached_inverse[0] != key:
+            self._cached_inverse = key, torch.linalg.pinv(self.fb.to(working).mT)
+        return self._cached_inverse[1]
+
     def extra_repr(self) -> str:
         """The bank and the method."""
+        prior = repr(self.prior) if isinstance(self.prior, str) else f"a tensor of {tuple(self.prior.shape)}"
         return (
             f"n_stft={self.n_stft}, n_mels={self.n_mels}, sample_rate={self.sample_rate:g}, "
             f"mel_scale={self.mel_scale!r}, norm={self.norm!r}, method={self.method!r}, "
-            f"prior={self.prior!r}, distance={self.distance!r}"
+            f"prior={prior}, distance={self.distance!r}"
         )
