@@ -255,6 +255,16 @@ def test_it_is_differentiable(method):
     torch.testing.assert_close(sound(magnitude), sound(magnitude.detach()), rtol=1e-9, atol=1e-9)
 
 
+def test_integrated_phases_are_nearly_right():
+    """Before any sweep, phases integrated from the magnitudes beat random ones after many."""
+    magnitude = stft(chirps(20000), 512, 128).abs()
+    options = {"n_fft": 512, "hop_length": 128, "length": 20000}
+    integrated = griffin_lim(magnitude, n_iter=0, init="pghi", generator=seeded(), **options)
+    random = griffin_lim(magnitude, n_iter=8, generator=seeded(), **options)
+    quality = [spectral_convergence(stft(x, 512, 128).abs(), magnitude) for x in (integrated, random)]
+    assert (quality[0] < quality[1] - 3).all()
+
+
 def test_random_phases_fill_the_circle():
     """torchaudio's random start keeps to the first quadrant; this one must not."""
     magnitude = torch.ones(1025, 40)

@@ -188,10 +188,14 @@ class _Problem:
         self, module: MelToAudio, time: int, length: int | None, dtype: torch.dtype, device: torch.device
     ) -> None:
         spec = module.spec
-        self.module, self.spec, self.time, self.length = module, spec, time, length
+        self.module, self.spec, self.time = module, spec, time
         self.bank = spec.bank(dtype=dtype, device=device)
+        self.heard = self.bank.sum(dim=1) > 0
         window = spec.window_tensor(dtype=dtype, device=device)
         self.framing = make_framing(window, spec.n_fft, spec.hop_length, spec.pad, spec.pad_mode)
+        if length is None:  # a frame that was dropped has its samples all the same
+            length = self.framing.samples(time, None) + spec.drop_last * spec.hop_length
+        self.length = self.framing.samples(time, length)
 
     def cuts(self) -> Iterator[tuple[slice, slice]]:
         """The pieces, as frames: those a piece answers for, and those it must look at for that.
@@ -230,7 +234,7 @@ class _Problem:
     def boundary(self, frame: int) -> int:
         """The signal's sample where the frames before this one hand over to it."""
         if frame == self.time:
-            return self.framing.samples(self.time, self.length)
+            return self.length
         return frame * self.spec.hop_length - self.spec.pad + self.spec.n_fft // 2 if frame else 0
 
     def refinement(self, mel: Float[Tensor, "b time n_mels"]) -> Refine | None:
@@ -250,7 +254,8 @@ class _Problem:
         self, mel: Float[Tensor, "b time n_mels"], prior: str | Float[Tensor, "b time n_stft"]
     ) -> Float[Tensor, "b time n_stft"]:
         """The spectra that meet the mel and are nearest the prior; every frame is an item of its own."""
-        given = prior if isinstance(prior, str) else prior[..., None]
+        # A bin no band hears would keep whatever the prior has: nothing would ever hold it back.
+        given = prior if isinstance(prior, str) else (prior * self.heard)[..., None]
         return inverse_mel_scale(mel[..., None], self.bank, prior=given)[..., 0]
 
     def magnitude(self, energy: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -7,6 +7,7 @@ blocks are worked on side by side.
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
@@ -16,7 +17,7 @@ from inbounds.audio.frames import Framing
 
 STARTS = ("random", "zeros", "pghi")
 BLOCK = 256  # frames
-QUIETEST = 1e-6  # of the block's maximum: cells below it have no gradient worth following
+QUIETEST = 1e-4  # of the block's maximum: cells below it are not worth following
 
 
 def seeds(rows: int, generator: torch.Generator | None) -> Int[Tensor, " b"]:
@@ -83,8 +84,10 @@ def _integrate(
     bins = torch.arange(magnitude.shape[1], dtype=torch.float64)
     phase = torch.empty(magnitude.shape, dtype=torch.float64)
     known = torch.zeros(magnitude.shape, dtype=torch.bool)
+    loudness = magnitude.contiguous().numpy()
     integrate(
-        magnitude.numpy(),
+        loudness,
+        np.argsort(loudness, axis=None),
         (2 * math.pi * hop / n_fft * bins).numpy(),
         -2 * math.pi * centre / n_fft,  # a frame's phases are counted from its first sample
         hop * n_fft / gamma,

@@ -9,11 +9,12 @@ from inbounds._jit import kernel
 
 
 @kernel()
-def integrate(magnitude, time_step, bin_step, time_scale, bin_scale, tolerance, phase, known):
+def integrate(magnitude, order, time_step, bin_step, time_scale, bin_scale, tolerance, phase, known):
     """Spread phases from the loudest cell outwards, along the gradient, always at the loudest edge.
 
     Args:
-        magnitude: (frames, bins).
+        magnitude: (frames, bins), C-contiguous.
+        order: its cells, the quietest first.
         time_step: (bins,), and bin_step, a number: the gradient of the phase of a steady tone in the
             middle of each bin, per frame and per bin.
         time_scale, bin_scale: what a slope of the log-magnitude over bins adds to the first, and one
@@ -27,8 +28,8 @@ def integrate(magnitude, time_step, bin_step, time_scale, bin_scale, tolerance, 
         return
     floor = max(least, np.finfo(magnitude.dtype).tiny) * 1e-3
     log = np.log(np.maximum(magnitude, floor))
-    order = np.argsort(magnitude.ravel())
-    heap = np.empty(frames * bins, dtype=np.int64)
+    heap = np.empty(frames * bins, dtype=np.int32)
+    keys = np.empty(frames * bins, dtype=magnitude.dtype)
     flat = magnitude.ravel()
     for place in range(order.size - 1, -1, -1):
         cell = order[place]
@@ -39,9 +40,9 @@ def integrate(magnitude, time_step, bin_step, time_scale, bin_scale, tolerance, 
             continue
         known[frame, bin] = True
         phase[frame, bin] = 0
-        size = _push(heap, 0, flat, cell)
+        size = _push(heap, keys, 0, cell, flat[cell])
         while size > 0:
-            cell, size = _pop(heap, size, flat)
+            cell, size = _pop(heap, keys, size)
             frame, bin = cell // bins, cell % bins
             for turn in range(4):
                 to_frame, to_bin = frame, bin
@@ -61,7 +62,7 @@ def integrate(magnitude, time_step, bin_step, time_scale, bin_scale, tolerance, 
                     step = (to_bin - bin) * (bin_step + slope)
                 phase[to_frame, to_bin] = phase[frame, bin] + step
                 known[to_frame, to_bin] = True
-                size = _push(heap, size, flat, to_frame * bins + to_bin)
+                size = _push(heap, keys, size, to_frame * bins + to_bin, magnitude[to_frame, to_bin])
 
 
 @kernel(inline="always")
@@ -77,34 +78,34 @@ def _over_frames(log, frame, bin):
 
 
 @kernel()
-def _push(heap, size, key, cell):
-    """Add a cell to the heap, whose root is the largest key; returns the new size."""
+def _push(heap, keys, size, cell, key):
+    """Add a cell to the heap, whose root has the largest key; returns the new size."""
     place = size
     while place > 0:
         parent = (place - 1) // 2
-        if key[heap[parent]] >= key[cell]:
+        if keys[parent] >= key:
             break
-        heap[place] = heap[parent]
+        heap[place], keys[place] = heap[parent], keys[parent]
         place = parent
-    heap[place] = cell
+    heap[place], keys[place] = cell, key
     return size + 1
 
 
 @kernel()
-def _pop(heap, size, key):
+def _pop(heap, keys, size):
     """Take the root away; returns it and the new size."""
     root, size = heap[0], size - 1
-    last = heap[size]
+    last, key = heap[size], keys[size]
     place = 0
     while True:
         child = 2 * place + 1
         if child >= size:
             break
-        if child + 1 < size and key[heap[child + 1]] > key[heap[child]]:
+        if child + 1 < size and keys[child + 1] > keys[child]:
             child += 1
-        if key[last] >= key[heap[child]]:
+        if key >= keys[child]:
             break
-        heap[place] = heap[child]
+        heap[place], keys[place] = heap[child], keys[child]
         place = child
-    heap[place] = last
+    heap[place], keys[place] = last, key
     return root, size
