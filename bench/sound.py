@@ -130,7 +130,8 @@ def quality(kind: str, base: MelSpec, cuts: list[Clip], seeds: int) -> str:
     described = (
         "16 kHz 1024/256/80" if kind == "speech" else f"44.1 kHz 2048/512/128, first {MUSIC_SECONDS} s"
     )
-    heading = f"### {kind.capitalize()}, {described}: mean of {len(cuts)} clips and {seeds} seeds, 64 iterations\n\n"
+    counted = f"mean of {len(cuts)} clips and {seeds} seeds, 64 iterations"
+    heading = f"### {kind.capitalize()}, {described}: {counted}\n\n"
     return heading + report.table(["power", "way", *names, "seconds a second"], rows)
 
 
