@@ -83,10 +83,13 @@ def write_pieces(
             raise ValueError(
                 f"{path} cannot hold {channels} channel(s) at {sample_rate} Hz; write .wav"
             ) from None
-        with file:
-            for piece in pieces:
-                for block in piece.split(WRITE_BLOCK, dim=1):
-                    file.write(_as_frames(block))
+        try:
+            with file:
+                for piece in pieces:
+                    for block in piece.split(WRITE_BLOCK, dim=1):
+                        file.write(_as_frames(block))
+        except soundfile.LibsndfileError:  # which does not say why
+            raise OSError(f"{path} cannot be written: is the disk full?") from None
 
 
 def encode_audio(samples: Float[Tensor, "channels samples"], sample_rate: int) -> tuple[str, bytes]:

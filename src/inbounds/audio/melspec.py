@@ -1,5 +1,6 @@
 """MelSpec: what a mel spectrogram means. One value names the transform, the bank and the compression."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -181,9 +182,14 @@ class MelSpec:
         frames = self.frames(audio.shape[-1])
         padded = self._padded(audio)
         padded = functional.pad(padded, (0, max(0, self.n_fft - padded.shape[-1])))
-        rows = padded.reshape(-1, padded.shape[-1])
+        rows = padded.reshape(math.prod(audio.shape[:-1]), padded.shape[-1])
         for start in range(0, frames, BLOCK):
             stop = min(start + BLOCK, frames)
+            if not len(rows):  # an empty batch, which FFT libraries refuse
+                yield padded.new_zeros(*audio.shape[:-1], self.n_stft, stop - start).to(
+                    window.dtype.to_complex()
+                )
+                continue
             spectrum = torch.stft(
                 rows[:, start * self.hop_length : (stop - 1) * self.hop_length + self.n_fft],
                 self.n_fft,

@@ -1,5 +1,6 @@
 """The door of the least squares: shapes checked, and every problem brought to one canonical form."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -24,11 +25,13 @@ class Layout(NamedTuple):
     def fold(self, value: Shaped[Tensor, "*batch rows columns"]) -> Shaped[Tensor, "g rows k"]:
         """(*batch, rows, columns) to (g, rows, k)."""
         value = value.expand(*self.batch, value.shape[-2], self.columns)
+        # Sizes are spelled out: with no entries at all, -1 could be any number.
+        count = math.prod(self.batch)
         if not self.shared:
-            return value.reshape(-1, value.shape[-2], self.columns)
+            return value.reshape(count, value.shape[-2], self.columns)
         if not self.batch:
             return value.unsqueeze(0)
-        return value.movedim(-2, 0).reshape(1, value.shape[-2], -1)
+        return value.movedim(-2, 0).reshape(1, value.shape[-2], count * self.columns)
 
     def unfold(self, value: Shaped[Tensor, "g rows k"]) -> Shaped[Tensor, "..."]:
         """(g, rows, k) back to the caller's shape."""
@@ -87,7 +90,9 @@ def problem(A: object, b: object) -> Problem:
     if working.itemsize < 4:
         working = torch.float32
     layout = Layout(tuple(batch), right.shape[-1], vector, A.ndim == 2)
-    matrices = A.expand(*batch, *A.shape[-2:]).reshape(-1, *A.shape[-2:]) if A.ndim > 2 else A.unsqueeze(0)
+    matrices = A.unsqueeze(0)
+    if A.ndim > 2:
+        matrices = A.expand(*batch, *A.shape[-2:]).reshape(math.prod(batch), *A.shape[-2:])
     return Problem(matrices.to(working), layout.fold(right).to(working), layout)
 
 
