@@ -16,8 +16,8 @@ from torch import Tensor
 from inbounds.nnls import distances
 from inbounds.nnls import prior as priors
 from inbounds.nnls.bands import between_centres
-from inbounds.nnls.frames import Choice, normalise, scaled_ridge
-from inbounds.nnls.newton import gram
+from inbounds.nnls.frames import normalise, scaled_ridge
+from inbounds.nnls.newton import Choice, gram
 from inbounds.nnls.tridiagonal import solve_tridiagonal
 
 # How far a singular Gram matrix is lifted, relative to its diagonal; the systems are solved in float64.

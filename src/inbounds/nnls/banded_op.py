@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from inbounds import _checks
+from inbounds.nnls.banded_cpu import Answer, solve_cpu
 from inbounds.nnls.banded_grad import transposed
 from inbounds.nnls.bands import Bands, bands
-from inbounds.nnls.frames import Choice, solve_frames
+from inbounds.nnls.frames import solve_frames
+from inbounds.nnls.newton import Choice
 
 # Bytes of x that the tensor engine works on at a time; it needs about ten such arrays.
 _CHUNK = 1 << 22
@@ -35,8 +37,10 @@ def banded_nnls(
         raise ValueError(f"{if_negative}; {_checks.violations(b < 0.0)}")
     answer = _empty(matrix, b, keep_dual)
     choice = Choice(prior_name, distance, relative, ridge)
-    _tensor_engine(structure(matrix), b, prior, choice, *answer)
-    return answer
+    bank = structure(matrix).to(torch.float32 if b.dtype.itemsize < 4 else b.dtype)
+    engine = solve_cpu if b.device.type == "cpu" else solve_tensor
+    engine(bank, b, prior, choice, answer)
+    return tuple(answer)
 
 
 def structure(matrix: Tensor) -> Bands:
@@ -49,35 +53,25 @@ def structure(matrix: Tensor) -> Bands:
     return found
 
 
-def _tensor_engine(
-    bands: Bands,
-    b: Tensor,
-    prior: Tensor | None,
-    choice: Choice,
-    x: Tensor,
-    dual: Tensor,
-    nit: Tensor,
-    converged: Tensor,
-) -> None:
-    batch, _, k = b.shape
-    working = torch.float32 if b.dtype.itemsize < 4 else b.dtype
-    bands = bands.to(working)
-    block = max(16, _CHUNK // (x.shape[1] * working.itemsize))
-    for start in range(0, batch * k, block):
-        column = torch.arange(start, min(start + block, batch * k), device=b.device)
+def solve_tensor(bands: Bands, b: Tensor, prior: Tensor | None, choice: Choice, answer: Answer) -> None:
+    """Fill `answer` by tensor operations on b's device, a chunk of frames at a time."""
+    k, working = b.shape[2], bands.matrix.dtype
+    chunk = max(16, _CHUNK // (bands.matrix.shape[1] * working.itemsize))
+    for start in range(0, b.shape[0] * k, chunk):
+        column = torch.arange(start, min(start + chunk, b.shape[0] * k), device=b.device)
         item, frame = column // k, column % k
         given = None if prior is None else prior[item, :, frame].to(working)
         found = solve_frames(bands, b[item, :, frame].to(working), given, choice)
-        x[item, :, frame] = found.x.to(x.dtype)
-        nit[item, frame] = found.nit
-        converged[item, frame] = found.converged
-        if dual.shape[-1]:
-            dual[item, :, frame] = found.dual.to(dual.dtype)
+        answer.x[item, :, frame] = found.x.to(answer.x.dtype)
+        answer.nit[item, frame] = found.nit
+        answer.converged[item, frame] = found.converged
+        if answer.dual.shape[-1]:
+            answer.dual[item, :, frame] = found.dual.to(answer.dual.dtype)
 
 
-def _empty(matrix: Tensor, b: Tensor, keep_dual: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _empty(matrix: Tensor, b: Tensor, keep_dual: bool) -> Answer:
     batch, m, k = b.shape
-    return (
+    return Answer(
         b.new_empty(batch, matrix.shape[1], k),
         b.new_empty(batch, m, k if keep_dual else 0),
         torch.empty(batch, k, dtype=torch.int64, device=b.device),
@@ -87,7 +81,7 @@ def _empty(matrix: Tensor, b: Tensor, keep_dual: bool) -> tuple[Tensor, Tensor, 
 
 @banded_nnls.register_fake
 def _fake(matrix, b, prior, prior_name, distance, relative, ridge, if_negative, keep_dual):
-    return _empty(matrix, b, keep_dual)
+    return tuple(_empty(matrix, b, keep_dual))
 
 
 def _remember(ctx: Any, inputs: tuple, output: tuple) -> None:

@@ -5,7 +5,7 @@ such x, or more dynamic range than the precision holds) is solved in float64 aga
 one.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,29 +13,22 @@ from torch import Tensor
 
 from inbounds.nnls.bands import Bands
 from inbounds.nnls.cone import project, touches_zero
-from inbounds.nnls.newton import Found, newton
+from inbounds.nnls.newton import Choice, Found, newton
 from inbounds.nnls.prior import LIFT, envelope, mean_level
 
 
-class Choice(NamedTuple):
-    """Which optimum is asked for: nearest to `prior` in `distance`; see distances.py."""
+class Solver(Protocol):
+    """newton.newton, or the kernel in its place."""
 
-    prior: str  # "flat", "envelope", or "given"
-    distance: str
-    relative: bool  # the quadratic's weight is x₀², not 1
-    ridge: float  # ε
-
-    @property
-    def positive(self) -> bool:
-        """x₀ = 0 would leave no x but 0."""
-        return self.relative or self.distance != "quadratic"
-
-    @property
-    def dual_power(self) -> int:
-        """λ scales like b to this power."""
-        if self.distance == "kl":
-            return 0
-        return -1 if self.relative or self.distance == "is" else 1
+    def __call__(
+        self,
+        bands: Bands,
+        b: Float[Tensor, "b m"],
+        prior: Float[Tensor, "b n"],
+        weight: Float[Tensor, "b n"],
+        choice: Choice,
+        ridge: Float[Tensor, "b 1"],
+    ) -> Found: ...
 
 
 def normalise(
@@ -60,22 +53,24 @@ def solve_frames(
     bands: Bands, b: Float[Tensor, "b m"], prior: Float[Tensor, "b n"] | None, choice: Choice
 ) -> Found:
     """Solve the frames b; `prior` is given where choice.prior is "given"."""
-    b, prior, exponent, sound = normalise(b, prior, bands.touched)
-    ridge = scaled_ridge(b, exponent, choice)
-    found = _attempt(bands, b, prior, choice, ridge)
+    found = _attempt(bands, b, prior, choice, newton, nearest=False)
     left = torch.nonzero(~found.converged).flatten()
     if left.numel():
-        given = None if prior is None else prior[left].double()
-        again = _attempt(
-            bands.to(torch.float64), b[left].double(), given, choice, ridge[left].double(), nearest=True
-        )
+        given = None if prior is None else prior[left]
+        again = second_attempt(bands, b[left], given, choice, newton)
         found.x[left] = again.x.to(b.dtype)
         found.dual[left] = again.dual.to(b.dtype)
         found.nit[left] += again.nit
         found.converged[left] = again.converged
-    x = torch.where(sound, torch.ldexp(found.x, exponent), torch.nan)
-    dual = torch.ldexp(found.dual, choice.dual_power * exponent)
-    return Found(x, dual, found.nit, found.converged & sound[:, 0])
+    return found
+
+
+def second_attempt(
+    bands: Bands, b: Float[Tensor, "b m"], prior: Float[Tensor, "b n"] | None, choice: Choice, solver: Solver
+) -> Found:
+    """Solve in float64 for the nearest b that has a solution."""
+    wide = None if prior is None else prior.double()
+    return _attempt(bands.to(torch.float64), b.double(), wide, choice, solver, nearest=True)
 
 
 def scaled_ridge(
@@ -104,10 +99,11 @@ def _attempt(
     b: Float[Tensor, "b m"],
     prior: Float[Tensor, "b n"] | None,
     choice: Choice,
-    ridge: Float[Tensor, "b 1"],
-    nearest: bool = False,
+    solver: Solver,
+    nearest: bool,
 ) -> Found:
     """One Newton run: for A x = b as it is, or for the nearest b that has a solution."""
+    b, prior, exponent, sound = normalise(b, prior, bands.touched)
     start = starting_point(bands, b, prior, choice)
     weight = start * start if choice.relative else torch.ones_like(start)
     if choice.ridge == 0.0:
@@ -116,4 +112,7 @@ def _attempt(
         else:
             free = ~touches_zero(bands, b)
         start, weight = start * free, weight * free
-    return newton(bands.matrix, b, start, weight, choice.distance, ridge)
+    found = solver(bands, b, start, weight, choice, scaled_ridge(b, exponent, choice))
+    x = torch.where(sound, torch.ldexp(found.x, exponent), torch.nan)
+    dual = torch.ldexp(found.dual, choice.dual_power * exponent)
+    return Found(x, dual, found.nit, found.converged & sound[:, 0])

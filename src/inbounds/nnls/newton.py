@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from inbounds.nnls import distances
+from inbounds.nnls.bands import Bands
 from inbounds.nnls.tridiagonal import solve_tridiagonal
 
 
@@ -38,6 +39,27 @@ GOALS = {
 }
 
 
+class Choice(NamedTuple):
+    """Which optimum is asked for: nearest to `prior` in `distance`; see distances.py."""
+
+    prior: str  # "flat", "envelope", or "given"
+    distance: str
+    relative: bool  # the quadratic's weight is x₀², not 1
+    ridge: float  # ε
+
+    @property
+    def positive(self) -> bool:
+        """x₀ = 0 would leave no x but 0."""
+        return self.relative or self.distance != "quadratic"
+
+    @property
+    def dual_power(self) -> int:
+        """λ scales like b to this power."""
+        if self.distance == "kl":
+            return 0
+        return -1 if self.relative or self.distance == "is" else 1
+
+
 class Found(NamedTuple):
     """The last accepted point of every frame."""
 
@@ -56,18 +78,19 @@ def gram(
 
 
 def newton(
-    matrix: Float[Tensor, "m n"],
+    bands: Bands,
     b: Float[Tensor, "b m"],
     prior: Float[Tensor, "b n"],
     weight: Float[Tensor, "b n"],
-    distance: str,
+    choice: Choice,
     ridge: Float[Tensor, "b 1"],
 ) -> Found:
     """Solve every frame's F(λ) = 0 from λ = 0, in b's dtype."""
+    matrix, distance = bands.matrix, choice.distance
     goal, eps = GOALS[b.dtype], torch.finfo(b.dtype).eps
     dual, direction = torch.zeros_like(b), torch.zeros_like(b)
     step, first_slope = torch.ones_like(b[:, :1]), torch.zeros_like(b[:, :1])
-    diagonal0 = beside0 = size0 = b  # set in the first round
+    diagonal0 = size0 = b  # set in the first round
     x = prior
     converged = torch.zeros(b.shape[0], dtype=torch.bool, device=b.device)
     nit = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
@@ -80,15 +103,15 @@ def newton(
         F = level + ridge * trial - b
         diagonal, beside = gram(matrix, distances.slope(trial_x, u, prior, weight, distance))
         if round_ == 0:
-            diagonal0, beside0, size0 = diagonal, beside, level
+            diagonal0, size0 = diagonal, level
         slope = (F * direction).sum(dim=1, keepdim=True)
         finite = torch.isfinite(F).all(dim=1, keepdim=True)
         taken = finite & (slope <= 0.5 * first_slope.abs()) & ~converged[:, None]
 
         # Terms of opposite sign that cancel in F leave this much of themselves.
         magnitude = trial.abs()
-        rounding = size0 + diagonal0 * magnitude + beside0 * pad(magnitude[:, 1:], (0, 1))
-        rounding = rounding + pad((beside0 * magnitude)[:, :-1], (1, 0))
+        rounding = size0 + diagonal * magnitude + beside * pad(magnitude[:, 1:], (0, 1))
+        rounding = rounding + pad((beside * magnitude)[:, :-1], (1, 0))
         scale = goal.tolerance * b.abs() + 4 * eps * rounding
         new_error = (F.abs() / scale.clamp(min=torch.finfo(b.dtype).tiny)).amax(dim=1)
         met = (new_error <= 1.0) | ((new_error <= goal.enough) & (new_error > 0.5 * error))
