@@ -20,12 +20,17 @@ VECTORISED = {"contract", "reassoc", "nsz", "arcp"}
 
 
 def kernel(
-    *, fastmath: bool | set[str] = False, inline: Literal["never", "always"] = "never", inner: bool = False
+    *,
+    fastmath: bool | set[str] = False,
+    inline: Literal["never", "always"] = "never",
+    inner: bool = False,
+    forceinline: bool = False,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function with Numba on its first call.
 
     An `inner` kernel is called by other kernels only. It has no entry from Python, which for a function of
-    many arrays takes longer to compile than the function itself, and is cached as a part of its callers.
+    many arrays takes longer to compile than the function itself, and is cached as a part of its callers. With
+    `forceinline` machine code holds no call of it: for a few instructions on vectors, which calls pass in memory.
 
     The machine code is cached beside the source or in the user's cache folder. Where neither can be
     written (a read-only install without a home), the kernel is compiled anew in each process.
@@ -38,6 +43,7 @@ def kernel(
             fastmath=fastmath,
             error_model="numpy",
             inline=inline,
+            forceinline=forceinline,
             no_cpython_wrapper=inner,
             no_cfunc_wrapper=inner,
             _nrt=not inner,

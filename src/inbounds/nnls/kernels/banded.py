@@ -124,7 +124,7 @@ def solve_tiles(bank, choice, b, given, weights, out, stride, place, dual_out, n
         _write(bank, choice, group, given, tiles, first, last, out, stride, place)
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True)
 def _solve_tile(bank, choice, b, given, weights, t, slot, tiles, tile, group, place, dual_out, nit, state):
     """Solve tile t; its prior, dual and scale go to the group's slot."""
     m, columns = bank.sums.shape[0], bank.lower.shape[0]
@@ -158,7 +158,7 @@ def _aligned(count, like):
     return raw[shift : shift + count * LANES].reshape(count, LANES)
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True, forceinline=True)
 def _scaled(scale, power):
     """scale to a power in 0, 1, 2 or -1."""
     if power == 0:
@@ -168,7 +168,7 @@ def _scaled(scale, power):
     return scale * scale if power == 2 else 1.0 / scale
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True)
 def _take(bank, b, t, tiles, tile):
     """Copy the tile's frames over a power of two near their maxima; zero where not finite or without columns."""
     m = bank.sums.shape[0]
@@ -189,7 +189,7 @@ def _take(bank, b, t, tiles, tile):
     return scale, finite
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True)
 def _prior(bank, choice, tile, given, weights, t, tiles, scale, prior, weight):
     """x₀ of every column, and the quadratic's weights; zero in columns that a band of zero forces to zero.
 
@@ -234,7 +234,7 @@ def _prior(bank, choice, tile, given, weights, t, tiles, scale, prior, weight):
     return finite
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True)
 def _levels(bank, choice, tile):
     """log₂ of the bands' levels, those far under the loudest lifted to a floor."""
     m = bank.sums.shape[0]
@@ -248,7 +248,7 @@ def _levels(bank, choice, tile):
             store(tile.level, j, log2(maximum(load(tile.b, j) * (1.0 / bank.sums[j]), floor)))
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True)
 def _newton(bank, choice, tile, prior, weight, ridge):
     """From λ = 0; leaves the last accepted λ in tile.dual. Returns the steps taken and which lanes are done."""
     m = bank.sums.shape[0]
@@ -281,7 +281,7 @@ def _newton(bank, choice, tile, prior, weight, ridge):
     return steps, done
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True, forceinline=True)
 def _primal(distance, u, prior, weight, i):
     """x and dx/du of column i; see distances.py."""
     p = load(prior, i)
@@ -300,7 +300,7 @@ def _primal(distance, u, prior, weight, i):
     return x, x * x
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True)
 def _evaluate(bank, choice, tile, prior, weight, ridge, at_zero):
     """F and A D Aᵀ + εI at tile.trial. Returns the slope F·d and the error."""
     m = bank.sums.shape[0]
@@ -340,7 +340,7 @@ def _evaluate(bank, choice, tile, prior, weight, ridge, at_zero):
     return slope, error
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True)
 def _direction(choice, tile, taken, ridge):
     """In the `taken` lanes d = -(A D Aᵀ + εI)⁻¹ F by LDLᵀ, into tile.direction. Returns F·d of every lane.
 
@@ -371,7 +371,7 @@ def _direction(choice, tile, taken, ridge):
     return slope
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True)
 def _write(bank, choice, group, given, tiles, first, last, out, stride, place):
     """x of the group's tiles at their duals, row by row."""
     m, columns = bank.sums.shape[0], bank.lower.shape[0]
@@ -392,7 +392,7 @@ def _write(bank, choice, group, given, tiles, first, last, out, stride, place):
             _put(where(scale > 0.0, x, scale), out, i * stride, place, t * LANES, together)
 
 
-@kernel()
+@kernel(inner=True, forceinline=True)
 def _put(x, out, row, place, frame, together):
     if together:
         store_run(out, row + place[frame], x)

@@ -262,7 +262,7 @@ _rounded = _on_bits(
 _LN2 = 0.6931471805599453
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True, forceinline=True)
 def exp2(x, degree):
     """2^x: of the nearest whole number by its exponent bits, of the rest by Taylor's series (7 terms: float32; 13: float64)."""
     x = maximum(x, -120.0)
@@ -275,7 +275,7 @@ def exp2(x, degree):
     return sum_ * _power(whole)
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True, forceinline=True)
 def log2(x):
     """log₂ of normal numbers > 0, by the series of artanh in (m - 1) / (m + 1)."""
     exponent, m = _exponent(x), _mantissa(x)
@@ -290,7 +290,7 @@ def log2(x):
     return exponent + sum_ * s * (2.0 / _LN2)
 
 
-@kernel(fastmath=VECTORISED)
+@kernel(fastmath=VECTORISED, inner=True, forceinline=True)
 def power_under(x):
     """1 / 2^k for the 2^k at or under |x|, k kept within ±120."""
     exponent = maximum(_exponent(maximum(x, 1e-37)), -120.0)
