@@ -30,7 +30,8 @@ def kernel(
 
     An `inner` kernel is called by other kernels only. It has no entry from Python, which for a function of
     many arrays takes longer to compile than the function itself, and is cached as a part of its callers. With
-    `forceinline` machine code holds no call of it: for a few instructions on vectors, which calls pass in memory.
+    `forceinline` machine code holds no call of it: for a few instructions on vectors, which a call would
+    pass in memory.
 
     The machine code is cached beside the source or in the user's cache folder. Where neither can be
     written (a read-only install without a home), the kernel is compiled anew in each process.

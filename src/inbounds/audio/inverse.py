@@ -83,10 +83,14 @@ def inverse_mel_scale(
     bank = filters.to(working)
     if exact:
         return _nnls(mel, bank, method, prior, distance, full_output)
-    shortcut = {"lstsq": shortcuts.clamped_lstsq, "pinv": shortcuts.clamped_pinv, "sgd": shortcuts.sgd}[
-        method
-    ]
-    return shortcut(mel.to(working), bank).to(mel.dtype)
+    return _shortcut(mel, bank, _SHORTCUTS[method])
+
+
+def _shortcut(mel: Tensor, bank: Tensor, invert: Callable[..., Tensor], **options: Any) -> Tensor:
+    _refuse_negative(mel, _NEGATIVE)
+    if mel.numel() == 0:
+        return mel.new_zeros(*mel.shape[:-2], bank.shape[0], mel.shape[-1])
+    return invert(mel.to(bank.dtype), bank, **options).to(mel.dtype)
 
 
 def _nnls(
@@ -258,11 +262,11 @@ class InverseMelScale(nn.Module):
         """Mel spectrogram (..., n_mels, time) to spectrogram (..., n_stft, time)."""
         if self.method == "sgd":
             mel, filters = _checked(melspec, self.fb)
-            _refuse_negative(mel, _NEGATIVE)
-            working = torch.promote_types(mel.dtype, torch.float32)
-            return shortcuts.sgd(mel.to(working), filters.to(working), **self._sgd).to(mel.dtype)
+            bank = filters.to(torch.promote_types(mel.dtype, torch.float32))
+            return _shortcut(mel, bank, shortcuts.sgd, **self._sgd)
         if self.method == "pinv" and not torch.compiler.is_compiling():
             mel, _ = _checked(melspec, self.fb)
+            _refuse_negative(mel, _NEGATIVE)
             inverse = self._pseudo_inverse(mel)
             return (inverse @ mel.to(inverse.dtype)).clamp(min=0.0).to(mel.dtype)
         return inverse_mel_scale(

@@ -1,4 +1,4 @@
-"""The compiled kernel's driver: blocks of frames over threads, and a second attempt for those that are left."""
+"""The compiled kernel's driver: blocks of frames over threads, and a second attempt for those left."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inbounds._parallel import for_each_block
 from inbounds.nnls.bands import Bands
-from inbounds.nnls.frames import Choice, Solver, second_attempt
+from inbounds.nnls.frames import Choice, second_attempt
 from inbounds.nnls.newton import GOALS, Found
 from inbounds.nnls.prior import FLOOR, LIFT
 
@@ -50,7 +50,9 @@ def solve_cpu(
             out, stride, place = answer.x.view(-1), k, item * (n * k) + frame
         else:
             out, stride, place = torch.empty(n * (stop - start), dtype=working), stop - start, column - start
-        dual, nit, state = _solve(bank, how, block, given, None, out, stride, place, bool(answer.dual.shape[-1]))
+        dual, nit, state = _solve(
+            bank, how, block, given, None, out, stride, place, bool(answer.dual.shape[-1])
+        )
         if not direct:
             answer.x[item, :, frame] = out.view(n, -1).mT.to(answer.x.dtype)
         answer.nit[item, frame] = nit

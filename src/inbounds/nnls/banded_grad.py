@@ -10,7 +10,7 @@ on normalised frames.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from inbounds.nnls import distances
@@ -51,7 +51,9 @@ def transposed(
     else:
         lifted = torch.zeros_like(x, dtype=torch.bool)
         prior = priors.mean_level(matrix, b) if choice.positive else torch.zeros_like(x)
-    grad_matrix, grad_b, grad_prior = _at(matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge)
+    grad_matrix, grad_b, grad_prior = _at(
+        matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge, exponent
+    )
     by_envelope = torch.where(lifted, grad_prior, 0.0) * prior
     grad_b = grad_b + priors.envelope_transposed(matrix, b, *place, by_envelope)
     if choice.prior == "flat" and choice.positive:
@@ -71,6 +73,7 @@ def _at(
     grad_dual: Float[Tensor, "b m"],
     choice: Choice,
     ridge: Float[Tensor, "b 1"],
+    exponent: Int[Tensor, "b 1"],
 ) -> tuple[Float[Tensor, "m n"], Float[Tensor, "b m"], Float[Tensor, "b n"]]:
     """The gradients with respect to the matrix, b and the prior, taken as independent."""
     u = dual @ matrix
@@ -80,16 +83,23 @@ def _at(
     v = _solve(*gram(matrix, D), (D * grad_x) @ matrix.mT + grad_dual, ridge)
     at_x = grad_x - v @ matrix
     grad_prior = at_x * distances.prior_slope(x, u, prior, choice.relative, choice.distance)
-    grad_matrix = dual.mT @ (D * at_x) - v.mT @ x
+    grad_matrix = _sized(dual, exponent).mT @ (D * at_x)
     if choice.ridge > 0.0:
-        return grad_matrix, v, grad_prior
+        return grad_matrix - _sized(v, exponent).mT @ x, v, grad_prior
     # Where no x meets b, only the part of db in the span of the free columns moves x. Least squares knows no
     # weights: this Gram matrix has none, and its lift is the same in every row.
     diagonal, beside = gram(matrix, free.to(x.dtype))
     lift = _LIFT * diagonal.amax(dim=1, keepdim=True)
     seen = v - lift * _solve(diagonal, beside, v, lift)
     through = free * (_solve(diagonal, beside, seen, lift) @ matrix)
-    return grad_matrix + (b - x @ matrix.mT).mT @ through, seen, grad_prior
+    residual = b - x @ matrix.mT
+    grad_matrix = grad_matrix - _sized(seen, exponent).mT @ x + _sized(residual, exponent).mT @ through
+    return grad_matrix, seen, grad_prior
+
+
+def _sized(normalised: Float[Tensor, "b m"], exponent: Int[Tensor, "b 1"]) -> Float[Tensor, "b m"]:
+    """Back to the frames' own sizes: the gradient for A is a sum over frames, dA of x grows with x."""
+    return torch.ldexp(normalised, exponent)
 
 
 def _solve(
@@ -99,4 +109,5 @@ def _solve(
     lift: Float[Tensor, "b 1"],
 ) -> Float[Tensor, "b m"]:
     wide = diagonal.double() + lift.double()
-    return solve_tridiagonal(wide, beside.double(), right.double(), _LIFT * wide).to(right.dtype)
+    least = (_LIFT * wide).clamp(min=torch.finfo(wide.dtype).tiny)
+    return solve_tridiagonal(wide, beside.double(), right.double(), least).to(right.dtype)

@@ -40,7 +40,7 @@ def banded_nnls(
     bank = structure(matrix).to(torch.float32 if b.dtype.itemsize < 4 else b.dtype)
     engine = solve_cpu if b.device.type == "cpu" else solve_tensor
     engine(bank, b, prior, choice, answer)
-    return tuple(answer)
+    return answer.x, answer.dual, answer.nit, answer.converged
 
 
 def structure(matrix: Tensor) -> Bands:

@@ -37,17 +37,17 @@ def chain(bands: Bands) -> Chain:
 
 
 def project(bands: Bands, b: Float[Tensor, "b m"]) -> tuple[Float[Tensor, "b m"], Bool[Tensor, "b n"]]:
-    """The nearest point of {A x : x ≥ 0} to every float64 b, and the columns that may carry it."""
+    """The nearest point of {A x : x ≥ 0} to every float64 b, and the columns that may be positive there."""
     from inbounds.nnls.kernels.cone import residuals
 
     residual = np.empty(tuple(b.shape))
     residuals(np.ascontiguousarray(b.detach().cpu().numpy()), *chain(bands), residual)
     r = torch.from_numpy(residual).to(b.device)
-    # Complementarity: a column may be positive only where Aᵀr is zero. What rounding leaves of a zero is
-    # measured by the terms that cancel, and by the b the residual was subtracted from.
+    # Complementarity: a column is zero where Aᵀr is negative. In doubt it stays: the point alone decides on
+    # Ax, and a residual of this relative size costs nothing.
     size = b.abs()
     near = torch.maximum(size, torch.maximum(pad(size[:, 1:], (0, 1)), pad(size[:, :-1], (1, 0))))
-    slack = 1e-10 * r.abs() + 1e-13 * near
+    slack = 1e-9 * near
     r_after, slack_after = pad(r[:, 1:], (0, 1)), pad(slack[:, 1:], (0, 1))
     lower, upper = bands.lower.double(), bands.upper.double()
     free = (r + slack)[:, bands.row] * lower + (r_after + slack_after)[:, bands.row] * upper >= 0.0

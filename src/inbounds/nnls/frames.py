@@ -5,7 +5,7 @@ such x, or more dynamic range than the precision holds) is solved in float64 aga
 one.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,7 +28,9 @@ class Solver(Protocol):
         weight: Float[Tensor, "b n"],
         choice: Choice,
         ridge: Float[Tensor, "b 1"],
-    ) -> Found: ...
+    ) -> Found:
+        """Solve every frame's F(λ) = 0."""
+        ...
 
 
 def normalise(

@@ -21,21 +21,23 @@ from inbounds.nnls.tridiagonal import solve_tridiagonal
 
 
 class Goal(NamedTuple):
-    """When a frame is done, and when a row of the Newton matrix counts as dependent on others.
+    """When a frame is done, and what is added to the Newton matrix.
 
     The error is max |F[j]| / (tolerance |b[j]| + what rounding leaves). A frame is done when its error is at
-    most 1, or at most `enough` and no longer halved by a step.
+    most 1, or at most `enough` and no longer halved by a step; or, after all the rounds, when max |F| / max
+    |b| is at most `last`.
     """
 
     tolerance: float
     enough: float
-    singular: float  # relative size of a vanishing pivot
+    last: float
+    damping: float  # relative to the diagonal at λ = 0
     rounds: int
 
 
 GOALS = {
-    torch.float32: Goal(tolerance=1e-6, enough=4.0, singular=1e-6, rounds=40),
-    torch.float64: Goal(tolerance=1e-14, enough=1e5, singular=1e-12, rounds=100),
+    torch.float32: Goal(tolerance=1e-6, enough=4.0, last=0.0, damping=1e-6, rounds=40),
+    torch.float64: Goal(tolerance=1e-14, enough=1e5, last=1e-7, damping=1e-12, rounds=400),
 }
 
 
@@ -94,7 +96,7 @@ def newton(
     x = prior
     converged = torch.zeros(b.shape[0], dtype=torch.bool, device=b.device)
     nit = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
-    error = torch.full_like(b[:, 0], torch.inf)
+    error = largest = torch.full_like(b[:, 0], torch.inf)
     for round_ in range(goal.rounds):
         trial = dual + step * direction
         u = trial @ matrix
@@ -113,23 +115,24 @@ def newton(
         rounding = size0 + diagonal * magnitude + beside * pad(magnitude[:, 1:], (0, 1))
         rounding = rounding + pad((beside * magnitude)[:, :-1], (1, 0))
         scale = goal.tolerance * b.abs() + 4 * eps * rounding
+        scale = torch.minimum(scale, 3.0 * goal.tolerance * b.abs() + eps)  # b is at most about 1
         new_error = (F.abs() / scale.clamp(min=torch.finfo(b.dtype).tiny)).amax(dim=1)
         met = (new_error <= 1.0) | ((new_error <= goal.enough) & (new_error > 0.5 * error))
 
         dual = torch.where(taken, trial, dual)
         x = torch.where(taken, trial_x, x)
         error = torch.where(taken[:, 0], new_error, error)
+        largest = torch.where(taken[:, 0], F.abs().amax(dim=1), largest)
         nit += (taken[:, 0] & ~met).long()
         converged = converged | (taken[:, 0] & met)
         if bool(converged.all()):
             break
-        # A row none of whose columns is free has no slope of its own; it moves by what it would have.
-        least = goal.singular * diagonal0
-        newton_step = -solve_tridiagonal(
-            torch.where(diagonal > least, diagonal, diagonal0) + ridge, beside, F, least
-        )
-        secant = torch.where(finite, first_slope / (first_slope - slope), 0.1).clamp(0.1, 0.8)
+        # Where the free columns leave a direction without slope, the damping makes the step in it long, and
+        # the line search ends it where other columns become free; at a solution there is nothing to move for.
+        damping = (goal.damping * diagonal0).clamp(min=torch.finfo(b.dtype).tiny)
+        newton_step = -solve_tridiagonal(diagonal + ridge + damping, beside, F, damping)
+        secant = torch.where(finite, first_slope / (first_slope - slope), 0.1).clamp(0.05, 0.8)
         direction = torch.where(taken, newton_step, direction)
         first_slope = torch.where(taken, (F * newton_step).sum(dim=1, keepdim=True), first_slope)
         step = torch.where(taken, 1.0, step * secant)
-    return Found(x, dual, nit, converged)
+    return Found(x, dual, nit, converged | (largest <= goal.last))

@@ -14,18 +14,18 @@ def solve_tridiagonal(
 ) -> Float[Tensor, "b m"]:
     """Solve T x = right, where T has `diagonal` and, between the rows j and j + 1, beside[:, j].
 
-    The last entry of `beside` is not read. Rows whose pivot is not above `least` depend on the others: their
-    equation is dropped and their x is 0.
+    The last entry of `beside` is not read. Pivots under `least`, of rows that depend on the others, are
+    lifted to it.
 
     Cyclic reduction: the odd rows are eliminated at once, the even ones are a tridiagonal system of half the
     size. This is Cholesky's elimination in another order, and as stable.
     """
     m = diagonal.shape[-1]
     if m == 1:
-        return right / torch.where(diagonal > least, diagonal, torch.inf)
+        return right / torch.maximum(diagonal, least)
     odd = m // 2
     pivot, right_odd = diagonal[:, 1::2], right[:, 1::2]
-    pivot = torch.where(pivot > least[:, 1::2], pivot, torch.inf)
+    pivot = torch.maximum(pivot, least[:, 1::2])
     before = beside[:, 0::2][:, :odd]  # couples an odd row to the even one before it,
     after = beside[:, 1 : m - 1 : 2]  # and to the one after it; the last odd row may have none
     after = pad(after, (0, odd - after.shape[-1]))

@@ -1,8 +1,10 @@
-"""The banded dual Newton of newton.py, sixteen frames abreast; names, rules and stopping tests are the same there.
+"""The banded dual Newton of newton.py, sixteen frames abreast; names, rules and stopping tests are its own.
 
-A tile is LANES frames. GROUP tiles are solved one after another and written together, so that every row of the
-output receives one run of GROUP * LANES values: its rows lie far apart, and each costs a page.
+A tile is LANES frames. GROUP tiles are solved one after another and written together, so that every row of
+the output receives one run of GROUP * LANES values: its rows lie far apart, and each costs a page.
 """
+# pyright: reportCallIssue=false
+# (Numba's intrinsics are called without the typing context their Python signatures begin with.)
 
 from typing import NamedTuple
 
@@ -58,7 +60,8 @@ class Choice(NamedTuple):
     lift: float
     tolerance: float
     enough: float
-    singular: float
+    last: float
+    damping: float
     rounds: int
 
 
@@ -91,9 +94,10 @@ class Group(NamedTuple):
 def solve_tiles(bank, choice, b, given, weights, out, stride, place, dual_out, nit, state):
     """Solve T tiles of frames.
 
-    b (m * T, LANES): row j of tile t stands at j * T + t; so do given and weights (n * T, LANES), read where
-    choice.prior asks for them. Frame f is written to out[place[f] + i * stride], its dual to row f of dual_out
-    where that has rows; place[f] = -1 is no frame. state[f]: 1 done, 0 for a second attempt, -1 not finite.
+    b (m * T, LANES): row j of tile t stands at j * T + t. So do given and weights (n * T, LANES), read
+    where choice.prior asks for them. Frame f is written to out[place[f] + i * stride], its dual to row f of
+    dual_out where that has rows; place[f] = -1 is no frame. state[f]: 1 done, 0 for a second attempt, -1 not
+    finite.
     """
     m, columns = bank.sums.shape[0], bank.lower.shape[0]
     rows = _aligned(11 * (m + 1), b)
@@ -120,7 +124,22 @@ def solve_tiles(bank, choice, b, given, weights, out, stride, place, dual_out, n
     for first in range(0, tiles, GROUP):
         last = min(first + GROUP, tiles)
         for t in range(first, last):
-            _solve_tile(bank, choice, b, given, weights, t, t - first, tiles, tile, group, place, dual_out, nit, state)
+            _solve_tile(
+                bank,
+                choice,
+                b,
+                given,
+                weights,
+                t,
+                t - first,
+                tiles,
+                tile,
+                group,
+                place,
+                dual_out,
+                nit,
+                state,
+            )
         _write(bank, choice, group, given, tiles, first, last, out, stride, place)
 
 
@@ -160,7 +179,7 @@ def _aligned(count, like):
 
 @kernel(fastmath=VECTORISED, inner=True, forceinline=True)
 def _scaled(scale, power):
-    """scale to a power in 0, 1, 2 or -1."""
+    """Scale to a power in 0, 1, 2 or -1."""
     if power == 0:
         return splat(scale, 1.0)
     if power == 1:
@@ -170,7 +189,7 @@ def _scaled(scale, power):
 
 @kernel(fastmath=VECTORISED, inner=True)
 def _take(bank, b, t, tiles, tile):
-    """Copy the tile's frames over a power of two near their maxima; zero where not finite or without columns."""
+    """The tile's frames over a power of two near their maxima; zero where not finite or without columns."""
     m = bank.sums.shape[0]
     largest = splat(load(b, t), 0.0)
     finite = largest <= 0.0
@@ -197,7 +216,7 @@ def _prior(bank, choice, tile, given, weights, t, tiles, scale, prior, weight):
     """
     m = bank.sums.shape[0]
     kind, distance = choice.prior, choice.distance
-    shaped = kind == ENVELOPE or kind == LIFTED
+    shaped = kind in (ENVELOPE, LIFTED)
     zero, one = splat(scale, 0.0), splat(scale, 1.0)
     mean = zero
     if shaped:
@@ -222,7 +241,11 @@ def _prior(bank, choice, tile, given, weights, t, tiles, scale, prior, weight):
                 p_given = load(given, bank.target[i] * tiles + t) * scale
                 finite = finite & (abs(p_given) <= 3e38)
                 p = maximum(p_given, choice.lift * p) if kind == LIFTED else p_given
-            w = load(weights, bank.target[i] * tiles + t) if kind == PREPARED and distance == QUADRATIC else one
+            w = (
+                load(weights, bank.target[i] * tiles + t)
+                if kind == PREPARED and distance == QUADRATIC
+                else one
+            )
             if forced:
                 if bank.lower[i] > 0.0:
                     p, w = where(here, p, zero), where(here, w, zero)
@@ -250,7 +273,7 @@ def _levels(bank, choice, tile):
 
 @kernel(fastmath=VECTORISED, inner=True)
 def _newton(bank, choice, tile, prior, weight, ridge):
-    """From λ = 0; leaves the last accepted λ in tile.dual. Returns the steps taken and which lanes are done."""
+    """From λ = 0; leaves the last accepted λ in tile.dual. Returns the steps and which lanes are done."""
     m = bank.sums.shape[0]
     zero, one = splat(ridge, 0.0), splat(ridge, 1.0)
     for j in range(m):
@@ -258,32 +281,34 @@ def _newton(bank, choice, tile, prior, weight, ridge):
         store(tile.dual, j, zero)
         store(tile.direction, j, zero)
     step, first_slope, steps, error = one, zero, zero, splat(ridge, np.inf)
+    largest = error
     done = zero > 0.0
     for round_ in range(choice.rounds):
-        slope, new_error = _evaluate(bank, choice, tile, prior, weight, ridge, round_ == 0)
+        slope, new_error, new_largest = _evaluate(bank, choice, tile, prior, weight, ridge, round_ == 0)
         finite = new_error < 1e30
         taken = finite & (slope <= 0.5 * abs(first_slope)) & ~done
         met = (new_error <= 1.0) | ((new_error <= choice.enough) & (new_error > 0.5 * error))
         for j in range(m):
             store(tile.dual, j, where(taken, load(tile.trial, j), load(tile.dual, j)))
         error = where(taken, new_error, error)
+        largest = where(taken, new_largest, largest)
         steps = where(taken & ~met, steps + 1.0, steps)
         done = done | (taken & met)
         if bits_of(done) == ALL:
             break
         new_slope = _direction(choice, tile, taken, ridge)
         secant = where(finite, first_slope / (first_slope - slope), splat(one, 0.1))
-        secant = 0.0 - maximum(0.0 - maximum(secant, 0.1), -0.8)
+        secant = 0.0 - maximum(0.0 - maximum(secant, 0.05), -0.8)
         step = where(taken, one, step * secant)
         first_slope = where(taken, new_slope, first_slope)
         for j in range(m):
             store(tile.trial, j, load(tile.dual, j) + step * load(tile.direction, j))
-    return steps, done
+    return steps, done | (largest <= choice.last)
 
 
 @kernel(fastmath=VECTORISED, inner=True, forceinline=True)
 def _primal(distance, u, prior, weight, i):
-    """x and dx/du of column i; see distances.py."""
+    """X and dx/du of column i; see distances.py."""
     p = load(prior, i)
     if distance == RELATIVE:
         left = 1.0 + p * u
@@ -302,12 +327,16 @@ def _primal(distance, u, prior, weight, i):
 
 @kernel(fastmath=VECTORISED, inner=True)
 def _evaluate(bank, choice, tile, prior, weight, ridge, at_zero):
-    """F and A D Aᵀ + εI at tile.trial. Returns the slope F·d and the error."""
+    """F and A D Aᵀ + εI at tile.trial. Returns the slope F·d, the error, and max |F|."""
     m = bank.sums.shape[0]
     zero = splat(ridge, 0.0)
-    noise = 4.0 * (1.1920929e-07 if prior.itemsize == 4 else 2.220446049250313e-16)
-    slope, error = zero, zero
-    level_after, diagonal_after, rounding_after = zero, zero, zero  # what the columns so far give to the next row
+    eps = 1.1920929e-07 if prior.itemsize == 4 else 2.220446049250313e-16
+    slope, error, largest = zero, zero, zero
+    level_after, diagonal_after, rounding_after = (
+        zero,
+        zero,
+        zero,
+    )  # what the columns so far give to the next row
     lam = load(tile.trial, 0)
     for j in range(m):
         level, diagonal, beside = level_after, diagonal_after, zero
@@ -329,35 +358,35 @@ def _evaluate(bank, choice, tile, prior, weight, ridge, at_zero):
             store(tile.diagonal0, j, diagonal)
         rounding = rounding_after + load(tile.level0, j) + diagonal * abs(lam) + beside * abs(lam_after)
         rounding_after = beside * abs(lam)
-        scale = choice.tolerance * abs(b) + noise * rounding
+        scale = choice.tolerance * abs(b) + (4.0 * eps) * rounding
+        scale = 0.0 - maximum(0.0 - scale, 0.0 - (3.0 * choice.tolerance) * abs(b) - eps)
         ratio = abs(F) / maximum(scale, 1e-37)
         error = where(ratio <= error, error, ratio)  # a NaN stays
+        largest = maximum(abs(F), largest)
         slope = slope + F * load(tile.direction, j)
         store(tile.residual, j, F)
         store(tile.diagonal, j, diagonal)
         store(tile.beside, j, beside)
         lam = lam_after
-    return slope, error
+    return slope, error, largest
 
 
 @kernel(fastmath=VECTORISED, inner=True)
 def _direction(choice, tile, taken, ridge):
     """In the `taken` lanes d = -(A D Aᵀ + εI)⁻¹ F by LDLᵀ, into tile.direction. Returns F·d of every lane.
 
-    A row without a free column moves by the slope it had at λ = 0; one that depends on the rows before it, not at
-    all.
+    A row whose free columns say no more than its neighbours' moves far, until the line search finds where
+    others become free.
     """
     m = tile.b.shape[0] - 1
-    zero, infinite = splat(ridge, 0.0), splat(ridge, np.inf)
+    zero = splat(ridge, 0.0)
     ratio, right = zero, zero  # of the row before: L below its pivot, and its eliminated right-hand side
     beside_before = zero
     for j in range(m):
-        least = choice.singular * load(tile.diagonal0, j)
-        diagonal = load(tile.diagonal, j)
-        diagonal = where(diagonal > least, diagonal, load(tile.diagonal0, j)) + ridge
-        pivot = diagonal - ratio * beside_before
+        damping = maximum(choice.damping * load(tile.diagonal0, j), 1e-37)
+        pivot = load(tile.diagonal, j) + ridge + damping - ratio * beside_before
         right = 0.0 - load(tile.residual, j) - ratio * right
-        inverse = where(pivot > maximum(least, 1e-37), 1.0 / pivot, zero)
+        inverse = 1.0 / maximum(pivot, damping)
         beside_before = load(tile.beside, j)
         ratio = beside_before * inverse
         store(tile.pivot, j, ratio)
@@ -373,7 +402,7 @@ def _direction(choice, tile, taken, ridge):
 
 @kernel(fastmath=VECTORISED, inner=True)
 def _write(bank, choice, group, given, tiles, first, last, out, stride, place):
-    """x of the group's tiles at their duals, row by row."""
+    """X of the group's tiles at their duals, row by row."""
     m, columns = bank.sums.shape[0], bank.lower.shape[0]
     together = place[last * LANES - 1] == place[first * LANES] + (last - first) * LANES - 1
     for j in range(m):

@@ -4,9 +4,11 @@
     y = maximum(2.0 * x + x, splat(x, 0.0))
     store(rows, i, where(x > y, x, y))
 
-Numba's own loops over lanes vectorise only if LLVM can prove that no two arrays overlap, and keep their sums in
-memory; here a variable is a register by construction.
+Numba's own loops over lanes vectorise only if LLVM can prove that no two arrays overlap, and keep their sums
+in memory; here a variable is a register by construction.
 """
+# pyright: reportCallIssue=false
+# (Numba's intrinsics are called without the typing context their Python signatures begin with.)
 
 import operator
 
@@ -30,7 +32,9 @@ class Lanes(types.Type):
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        bits = ir.IntType(1) if fe_type.scalar is types.boolean else dmm.lookup(fe_type.scalar).get_value_type()
+        bits = (
+            ir.IntType(1) if fe_type.scalar is types.boolean else dmm.lookup(fe_type.scalar).get_value_type()
+        )
         super().__init__(dmm, fe_type, ir.VectorType(bits, LANES))
 
 
@@ -131,7 +135,9 @@ def _elementwise(operation, emit, result=None):
 
         def generate(context, builder, signature, arguments):
             sides = [
-                value if isinstance(kind, Lanes) else _splat(builder, context.cast(builder, value, kind, vector.scalar))
+                value
+                if isinstance(kind, Lanes)
+                else _splat(builder, context.cast(builder, value, kind, vector.scalar))
                 for kind, value in zip(signature.args, arguments, strict=True)
             ]
             return emit(builder, *sides)
@@ -233,8 +239,8 @@ def _on_bits(emit):
     return apply
 
 
-# 2 to the power of a whole number within the exponent's range; the exponent of a normal number > 0; its mantissa
-# in [1, 2).
+# 2 to the power of a whole number within the exponent's range; the exponent of a normal number > 0; its
+# mantissa in [1, 2).
 _power = _on_bits(
     lambda builder, x, whole, floating, constant, mantissa, bias: builder.bitcast(
         builder.shl(builder.add(builder.fptosi(x, whole), constant(bias)), constant(mantissa)), floating
@@ -264,7 +270,10 @@ _LN2 = 0.6931471805599453
 
 @kernel(fastmath=VECTORISED, inner=True, forceinline=True)
 def exp2(x, degree):
-    """2^x: of the nearest whole number by its exponent bits, of the rest by Taylor's series (7 terms: float32; 13: float64)."""
+    """2^x: of the nearest whole number by its exponent bits, of the rest by Taylor's series.
+
+    float32 needs the degree 7, float64 13.
+    """
     x = maximum(x, -120.0)
     x = 0.0 - maximum(0.0 - x, -120.0)
     whole = _rounded(x + where(x > 0.0, splat(x, 0.5), splat(x, -0.5)))
