@@ -10,8 +10,9 @@ from inbounds.nnls.scaled import Partial, Scaled
 GOOD = 1e-12  # certificates above this call for another way
 TIGHT = 1e-12  # a gradient below this fraction of the largest is zero
 INDEPENDENT = 1e-12  # ratio of squared pivots under which rows may be dependent
+CLOSE = 1e-8  # a residual below this fraction of b may be none
 GLANCE = 15  # Newton steps after which a right-hand side is taken to be out of reach
-PATIENCE = 100  # Newton steps where the right-hand side is known to be within reach
+PATIENCE = 300  # Newton steps where the right-hand side is known to be within reach
 
 
 def nearest_solution(problem: Scaled, engine: Engine) -> Partial:
@@ -38,21 +39,29 @@ def nearest_optimum(
     all of them. There is another optimum only if the remaining columns are more than their rank; `rank` is
     that of the variables inside the box.
     """
-    tight = problem.gradient(y).abs() <= TIGHT * problem.size.unsqueeze(-1)
-    tight &= problem.low < problem.high
-    shared = live & (tight.sum(-1) > rank)
-    if not shared.any():
-        return y, torch.zeros_like(rank), shared
-    low, high = torch.where(tight, problem.low, y), torch.where(tight, problem.high, y)
-    R, p = _independent_rows(problem, problem.times(problem.A, y))
-    z, steps = engine.nearest(R, problem.weight, problem.prior, p, low, high, PATIENCE, indices(shared))
-    still = problem.certificate(z) <= (10 * problem.certificate(y)).clamp(min=GOOD)
-    found = shared & (steps >= 0) & still
-    missed = shared & ~found
+    image, gradient = problem.times(problem.A, y), problem.gradient(y)
+    close = (image - problem.b).abs().amax(-1) <= CLOSE * problem.b.abs().amax(-1)
+    movable = problem.low < problem.high
+    tight = (gradient.abs() <= TIGHT * problem.size.unsqueeze(-1)) & movable
+    missed = live & (close | (tight.sum(-1) > rank))
+    bar = (10 * problem.certificate(y, gradient)).clamp(min=GOOD)
+    nit = torch.zeros_like(rank)
+    # Where y all but reaches b, b itself is the better target: the small entries of A y are rounding.
+    for rows, target, free in ((missed & close, problem.b, movable), (missed, image, tight)):
+        rows = rows & missed & (free.sum(-1) > rank)
+        if not rows.any():
+            continue
+        low, high = torch.where(free, problem.low, y), torch.where(free, problem.high, y)
+        R, p = _independent_rows(problem, target)
+        z, steps = engine.nearest(R, problem.weight, problem.prior, p, low, high, PATIENCE, indices(rows))
+        found = rows & (steps >= 0) & (problem.certificate(z) <= bar)
+        y = torch.where(found.unsqueeze(-1), z, y)
+        missed, nit = missed & ~found, nit + steps.abs()
+    missed &= tight.sum(-1) > rank
     for row in indices(missed):  # columns close to dependent, but not: y was the only optimum
         columns = problem.A[row // (len(y) // len(problem.A))][:, tight[row]]
         missed[row] = torch.linalg.matrix_rank(columns) < columns.shape[-1]
-    return torch.where(found.unsqueeze(-1), z, y), steps.abs(), missed
+    return y, nit, missed
 
 
 def indices(chosen: Bool[Tensor, " c"]) -> Int[Tensor, " r"]:

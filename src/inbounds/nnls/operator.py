@@ -36,7 +36,8 @@ def bounded_least_squares(
     missed = int((~converged & ~found.x.isnan().any(dim=-2)).sum())
     if missed:
         warnings.warn(
-            f"{missed} of {converged.numel()} right-hand sides did not converge; full_output=True says which",
+            f"{missed} of {converged.numel()} right-hand sides did not converge to the tolerance, or to the "
+            "nearest optimum; full_output=True says which",
             stacklevel=2,
         )
     return found.x, found.nit, converged

@@ -18,6 +18,7 @@ RETRIES = 3  # full exchanges without fewer broken rules before exchanging one a
 PROXIMITY = 1e-10  # the proximal term, beside a matrix with ones on its diagonal
 PROXIMAL_STEPS = 60
 RIDGE = 1e-13  # of the diagonal, in the Newton matrix of the dual
+FAR_FROM_IT = 1e-3  # ... and more, times the relative error
 FAR = 1e12  # a step this long means that no point reaches the target
 WORKSPACE = 2**26  # numbers in the matrices of the rows that step abreast
 
@@ -195,7 +196,7 @@ def _nearest(
     steps: int,
 ) -> Solved:
     diagonal = _times(A.square(), weight)
-    ridge = torch.diag_embed(RIDGE * torch.where(diagonal > 0, diagonal, 1.0))
+    diagonal = torch.where(diagonal > 0, diagonal, 1.0)
     size = p.abs().amax(-1)
     lam, y = torch.zeros_like(p), prior.clamp(low, high)
     best, best_y = torch.full_like(size, torch.inf), y
@@ -216,7 +217,9 @@ def _nearest(
         if not live.any():
             break
         inside = (u >= low) & (u <= high) if count == 0 else (u > low) & (u < high)
-        M = (A * (weight * inside).unsqueeze(-2)) @ A.mT + ridge
+        M = (A * (weight * inside).unsqueeze(-2)) @ A.mT
+        ridge = RIDGE + FAR_FROM_IT * torch.where(size > 0, error / size, 0.0)
+        M = M + torch.diag_embed(ridge.unsqueeze(-1) * diagonal)
         factor, failed = torch.linalg.cholesky_ex(M)
         delta = torch.cholesky_solve(rho.unsqueeze(-1), factor).squeeze(-1)
         v = _times(A.mT, delta)

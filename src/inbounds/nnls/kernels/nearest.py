@@ -14,6 +14,7 @@ from inbounds.nnls.kernels.active_set import axpy, dot
 from inbounds.nnls.kernels.pivoting import factor, substitute
 
 RIDGE = 1e-13  # of the full matrix's diagonal: for rows no free variable reaches
+FAR_FROM_IT = 1e-3  # ... and more, times the relative error: else such rows take steps that block the others
 FAR = 1e12  # a step this long, in units of the target, means that no y has A y = p
 
 
@@ -45,10 +46,15 @@ def root(u, weighted, low, high, constant):
             left, f_left = 0.25 * right, f
         else:
             right, f_right = 0.25 * right, f
-    for _ in range(60):
-        if f_right <= 1e-12 * size:
+    width = right - left
+    for step in range(200):
+        if f_right <= 1e-14 * size:
             return right
         alpha = right - f_right * (right - left) / (f_right - f_left)
+        if step % 3 == 2:
+            if right - left > 0.25 * width:
+                alpha = 0.5 * (left + right)
+            width = right - left
         if not left < alpha < right:
             return right
         f = slope(u, weighted, low, high, alpha, constant)
@@ -58,7 +64,7 @@ def root(u, weighted, low, high, constant):
         else:
             right, f_right = alpha, f
             f_left *= 0.5
-        if abs(f) <= 1e-12 * size:
+        if abs(f) <= 1e-14 * size:
             return alpha
     return right
 
@@ -76,6 +82,16 @@ def change(M, A, weight, u, low, high, inside, first):
 
 
 @kernel()
+def is_graded(weight):
+    """Whether taking a heavy variable out of M would leave more rounding behind than a light one weighs."""
+    least, most = np.inf, 0.0
+    for j in range(weight.size):
+        if weight[j] > 0.0:
+            least, most = min(least, weight[j]), max(most, weight[j])
+    return least < 1e-6 * most
+
+
+@kernel()
 def nearest_column(A, weight, prior, p, low, high, diagonal, y, lam, M, L, u, weighted, inside, rho, steps):
     """One right-hand side; returns Newton steps, negated where A y = p was not reached."""
     n, m = A.shape
@@ -87,6 +103,7 @@ def nearest_column(A, weight, prior, p, low, high, diagonal, y, lam, M, L, u, we
         size = max(size, abs(p[i]))
     best = np.inf
     stalled = 0
+    graded = is_graded(weight)
     for count in range(steps):
         rho[:] = p
         for j in range(n):
@@ -106,8 +123,11 @@ def nearest_column(A, weight, prior, p, low, high, diagonal, y, lam, M, L, u, we
         stalled = stalled + 1 if error >= 0.5 * best and best <= 1e-12 * size else 0
         if stalled > 2:
             return count + 1
+        if graded:
+            M[:] = 0.0
+            inside[:] = False
         change(M, A, weight, u, low, high, inside, count == 0)
-        ridge = RIDGE
+        ridge = RIDGE + FAR_FROM_IT * error / size
         while True:
             for i in range(m):
                 L[i, : i + 1] = M[i, : i + 1]
