@@ -14,6 +14,9 @@ import numpy as np
 import scipy.optimize
 import torch
 from fnnls import fnnls
+
+jax.config.update("jax_enable_x64", True)  # jaxnnls makes its constants when it is imported
+
 from jaxnnls.pdip import solve_nnls
 from librosa.util import nnls as librosa_nnls
 
@@ -113,7 +116,6 @@ def case(m: int, n: int, k: int) -> list[list[object]]:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         torch.set_num_threads(int(sys.argv[1]))
-    jax.config.update("jax_enable_x64", True)
     rows = []
     for m, n in SHAPES:
         for k in COLUMNS:
