@@ -11,7 +11,7 @@ cross-fade to hide one.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -238,25 +238,21 @@ class _Problem:
         return frame * self.spec.hop_length - self.spec.pad + self.spec.n_fft // 2 if frame else 0
 
     def refinement(self, mel: Float[Tensor, "b time n_mels"]) -> Refine | None:
-        """What `retrieve` calls before each sweep."""
+        """What `retrieve` asks before each sweep."""
         schedule = self.module.refine
-        if schedule is None:
-            return None
 
-        def refine(sweep: int, magnitude: Tensor, current: Callable[[], Tensor]) -> Tensor:
-            if not schedule.due(sweep):
-                return magnitude
-            return self.magnitude(self.invert(mel, self.energy(current())))
+        def nearest(current: Tensor, rows: slice, frames: slice) -> Tensor:
+            return self.magnitude(self.invert(mel[rows, frames], self.energy(current)))
 
-        return refine
+        return None if schedule is None else lambda sweep: nearest if schedule.due(sweep) else None
 
     def invert(
         self, mel: Float[Tensor, "b time n_mels"], prior: str | Float[Tensor, "b time n_stft"]
     ) -> Float[Tensor, "b time n_stft"]:
-        """The spectra that meet the mel and are nearest the prior; every frame is an item of its own."""
+        """The spectra that meet the mel and are nearest the prior."""
         # A bin no band hears would keep whatever the prior has: nothing would ever hold it back.
-        given = prior if isinstance(prior, str) else (prior * self.heard)[..., None]
-        return inverse_mel_scale(mel[..., None], self.bank, prior=given)[..., 0]
+        given = prior if isinstance(prior, str) else (prior * self.heard).mT
+        return inverse_mel_scale(mel.mT, self.bank, prior=given).mT.contiguous()
 
     def magnitude(self, energy: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Magnitudes behind what the bank sums up, (|S|² + ε)^(power / 2)."""

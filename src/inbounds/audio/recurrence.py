@@ -9,7 +9,6 @@ linearly can be combined as signals: all but ADMM need no spectrum kept between 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from inbounds import _checks
 from inbounds.audio.metrics import relative_error_db
-from inbounds.audio.sweep import Sweep
+from inbounds.audio.sweep import Change, Sweep
 
 
 class State(NamedTuple):
@@ -138,7 +137,7 @@ class ADMM(Recurrence):
         return State(ahead, ahead, ahead, memory=memory)
 
 
-Refine = Callable[[int, Tensor, Callable[[], Tensor]], Tensor]
+Refine = Callable[[int], Change | None]
 Watch = Callable[[int, Tensor], Tensor]
 
 
@@ -155,17 +154,17 @@ def retrieve(
     """The loop: n_iter sweeps from a first spectrum, the magnitude perhaps refined on the way.
 
     Args:
-        refine: called before each sweep as refine(sweep, magnitude, current), where current() computes
-            the present estimate's magnitudes; it returns the magnitudes to go on with.
+        refine: called before each sweep with its number; returns what to make of the present estimate's
+            magnitudes for them to become the ones to go on with, or None to keep the old ones.
         watch: called after each sweep with its number and the spectral convergence in dB of every row;
             returns which rows go on. StopIteration ends all.
     """
     state = recurrence.start(sweep, spectrum)
     running = None
     for count in range(1, n_iter + 1):
-        if refine is not None:
-            current = partial(sweep.magnitude, state.estimate)
-            magnitude = refine(count, magnitude, current)
+        change = refine(count) if refine is not None else None
+        if change is not None:
+            magnitude = sweep.magnitude(state.estimate, change)
         following = recurrence.advance(sweep, state, magnitude)
         state = following if running is None else _frozen_where_finished(running, state, following)
         if watch is not None:

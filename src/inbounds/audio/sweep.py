@@ -14,7 +14,6 @@ import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Complex, Float
@@ -34,12 +33,20 @@ def block_frames(n_fft: int, hop_length: int) -> int:
     )
 
 
+# change(magnitudes, rows, frames) → magnitudes, of the frames and rows named by two slices. It must treat
+# each frame by itself, and is called from several threads.
+Change = Callable[[Tensor, slice, slice], Tensor]
+Place = tuple[slice, slice]  # rows, frames
+
+
 class Sweep(ABC):
     """Analysis, synthesis, and what an iteration does between the two."""
 
     @abstractmethod
-    def magnitude(self, timeline: Float[Tensor, "b span"]) -> Float[Tensor, "b time n_stft"]:
-        """|STFT| of a timeline."""
+    def magnitude(
+        self, timeline: Float[Tensor, "b span"], change: Change | None = None
+    ) -> Float[Tensor, "b time n_stft"]:
+        """|STFT| of a timeline; or, given `change`, what that makes of it, a block of frames at a time."""
 
     @abstractmethod
     def synthesise(self, spectrum: Complex[Tensor, "b time n_stft"]) -> Float[Tensor, "b span"]:
@@ -86,9 +93,14 @@ class TensorSweep(Sweep):
         frames = timeline.unfold(-1, self.frames.n_fft, self.frames.hop_length)
         return torch.fft.rfft(frames * self.frames.window)
 
-    def magnitude(self, timeline: Float[Tensor, "b span"]) -> Float[Tensor, "b time n_stft"]:
-        """|STFT| of a timeline."""
-        return self.analyse(timeline).abs()
+    def magnitude(
+        self, timeline: Float[Tensor, "b span"], change: Change | None = None
+    ) -> Float[Tensor, "b time n_stft"]:
+        """|STFT| of a timeline, perhaps changed."""
+        magnitude = self.analyse(timeline).abs()
+        if change is None:
+            return magnitude
+        return change(magnitude, slice(0, len(timeline)), slice(0, self.frames.count))
 
     def synthesise(self, spectrum: Complex[Tensor, "b time n_stft"]) -> Float[Tensor, "b span"]:
         """The extended timeline nearest the spectrum."""
@@ -154,12 +166,19 @@ class KernelSweep(Sweep):
         self.workspace = threading.local()
         self.parts: Tensor | None = None
 
-    def magnitude(self, timeline: Float[Tensor, "b span"]) -> Float[Tensor, "b time n_stft"]:
-        """|STFT| of a timeline."""
-        shape = (len(timeline), self.frames.count, self.frames.n_fft // 2 + 1)
-        magnitude = timeline.new_empty(shape)
-        out = magnitude.numpy()
-        self._analyse(timeline, lambda spectrum, here: self.kernels.modulus(spectrum.numpy(), out[here]))
+    def magnitude(
+        self, timeline: Float[Tensor, "b span"], change: Change | None = None
+    ) -> Float[Tensor, "b time n_stft"]:
+        """|STFT| of a timeline, perhaps changed."""
+        magnitude = timeline.new_empty(len(timeline), self.frames.count, self.frames.n_fft // 2 + 1)
+
+        def take(spectrum: Tensor, here: Place) -> None:
+            block = magnitude[here]
+            self.kernels.modulus(spectrum.numpy(), block.numpy())
+            if change is not None:
+                block.copy_(change(block, *here))
+
+        self._analyse(timeline, take)
         return magnitude
 
     def synthesise(self, spectrum: Complex[Tensor, "b time n_stft"]) -> Float[Tensor, "b span"]:
@@ -179,10 +198,10 @@ class KernelSweep(Sweep):
         target = magnitude.numpy()
         parts = self._parts(len(timeline), timeline.dtype)
 
-        def change(spectrum: Tensor, here: Any) -> None:
+        def step(spectrum: Tensor, here: Place) -> None:
             self.kernels.impose(spectrum.numpy(), target[here])
 
-        self._analyse(timeline, change, parts)
+        self._analyse(timeline, step, parts)
         return self._join(parts)
 
     def extrapolate(
@@ -206,16 +225,16 @@ class KernelSweep(Sweep):
         target, old = magnitude.numpy(), memory.numpy()
         parts = self._parts(len(timeline), timeline.dtype)
 
-        def change(spectrum: Tensor, here: Any) -> None:
+        def step(spectrum: Tensor, here: Place) -> None:
             self.kernels.reflect(spectrum.numpy(), old[here], target[here], target.dtype.type(relaxation))
 
-        self._analyse(timeline, change, parts)
+        self._analyse(timeline, step, parts)
         return self._join(parts), memory
 
     def _analyse(
-        self, timeline: Tensor, change: Callable[[Tensor, Any], object], parts: Tensor | None = None
+        self, timeline: Tensor, step: Callable[[Tensor, Place], object], parts: Tensor | None = None
     ) -> None:
-        """Call change(spectrum, where) on every block's spectrum; synthesise what it left into `parts`."""
+        """Call step(spectrum, place) on every block's spectrum; synthesise what it left into `parts`."""
         samples = timeline.numpy()
         hop = self.frames.hop_length
 
@@ -223,7 +242,7 @@ class KernelSweep(Sweep):
             block = self._buffer((rows.stop - rows.start, last - first, self.frames.n_fft), timeline.dtype)
             self.kernels.gather(samples[rows], first, hop, self.window, block.numpy())
             spectrum = torch.fft.rfft(block)
-            change(spectrum, (rows, slice(first, last)))
+            step(spectrum, (rows, slice(first, last)))
             if parts is not None:
                 self._add(spectrum, parts, rows, first)
 
