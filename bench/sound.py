@@ -20,7 +20,7 @@ from torch import Tensor
 
 import inbounds.audio
 import report
-from inbounds.audio import MelSpec, Refinement, griffin_lim, inverse_mel_scale, mel_to_audio
+from inbounds.audio import ADMM, MelSpec, MelToAudio, Refinement, griffin_lim, inverse_mel_scale, mel_to_audio
 from inbounds.audio.metrics import log_spectral_distance, mel_residual, spectral_convergence
 
 SPEECH = MelSpec(16000, 1024, 256, 80, mel_scale="slaney", norm="slaney", power=1.0)
@@ -88,6 +88,17 @@ WAYS: dict[str, Way] = {
 }
 
 
+SCHEDULES: dict[str, Way] = {
+    f"from sweep {start}, every {every}": ours(Refinement(start, every), "pghi")
+    for start, every in ((2, 1), (4, 2), (8, 1), (8, 2), (8, 4), (16, 2), (24, 4))
+}
+SCHEDULES["from sweep 8, every 2, zeros"] = ours(Refinement(8, 2), "zeros")
+SCHEDULES["from sweep 8, every 2, random start"] = ours(Refinement(8, 2), "random")
+SCHEDULES["from sweep 8, every 2, ADMM"] = lambda mel, spec, n_iter, length, seed: MelToAudio(
+    spec, n_iter=n_iter, method=ADMM()
+)(mel, generator=seeded(seed), length=length)
+
+
 def magnitudes(sound: Tensor, spec: MelSpec) -> Tensor:
     window = spec.window_tensor()
     return torch.stft(sound, spec.n_fft, spec.hop_length, window=window, return_complex=True).abs()
@@ -110,13 +121,13 @@ def shown(values: Iterable[float]) -> list[str]:
     return [f"{value:.2f}" if abs(value) > 0.5 else f"{value:.3f}" for value in values]
 
 
-def quality(kind: str, base: MelSpec, cuts: list[Clip], seeds: int) -> str:
+def quality(kind: str, base: MelSpec, cuts: list[Clip], seeds: int, ways: dict[str, Way] = WAYS) -> str:
     names = ["SC dB", "LSD dB", "mel residual"] + (["PESQ-wb", "STOI %"] if kind == "speech" else [])
     rows = []
     for power in (1.0, 2.0):
         spec = base.replace(power=power)
         mels = [spec.mel(clip.sound) for clip in cuts]
-        for name, way in WAYS.items():
+        for name, way in ways.items():
             taken, found = 0.0, []
             for clip, mel in zip(cuts, mels, strict=True):
                 for seed in range(seeds):
@@ -202,7 +213,7 @@ def main() -> None:
     parser.add_argument("--audio", type=Path, default=default if Path(default).is_dir() else bundled)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--music-seeds", type=int, default=2)
-    parser.add_argument("--only", default="griffin-lim,reference,speech,music")
+    parser.add_argument("--only", default="griffin-lim,reference,speech,music,schedules")
     options = parser.parse_args()
 
     speech, music = list(clips(options.audio, "speech")), list(clips(options.audio, "music"))
@@ -215,6 +226,11 @@ def main() -> None:
         sections["speech"] = lambda: quality("speech", SPEECH, speech, options.seeds)
     if music:
         sections["music"] = lambda: quality("music", MUSIC, short, options.music_seeds)
+    if speech and music:
+        sections["schedules"] = lambda: "\n".join(
+            quality(kind, spec, cuts, 1, SCHEDULES)
+            for kind, spec, cuts in (("speech", SPEECH, speech), ("music", MUSIC, short))
+        )
 
     parts = ["## From mel to sound\n", report.machine("librosa", "pesq", "pystoi") + "\n"]
     for name, run in sections.items():
