@@ -17,6 +17,7 @@ from fnnls import fnnls
 
 jax.config.update("jax_enable_x64", True)  # jaxnnls makes its constants when it is imported
 
+# ruff: noqa: E402
 from jaxnnls.pdip import solve_nnls
 from librosa.util import nnls as librosa_nnls
 
