@@ -133,6 +133,7 @@ def test_lengths():
     assert mel_to_audio(mel[:, :1], SMALL, n_iter=2, length=50).shape == (50,)
     assert mel_to_audio(mel[:, :0], SMALL, length=50).shape == (50,)
     assert mel_to_audio(torch.rand(0, 30, 20), SMALL).shape == (0, 0)
+    assert mel_to_audio(mel.expand(2, 3, 30, 20), SMALL, n_iter=2, length=0).shape == (2, 3, 0)
 
 
 def test_silence_is_silent():

@@ -15,3 +15,4 @@ from inbounds.audio.pipeline import mel_to_audio as mel_to_audio
 from inbounds.audio.presets import PRESETS as PRESETS
 from inbounds.audio.recurrence import ADMM as ADMM
 from inbounds.audio.recurrence import AcceleratedGriffinLim as AcceleratedGriffinLim
+from inbounds.audio.recurrence import FastGriffinLim as FastGriffinLim

@@ -88,6 +88,8 @@ def griffin_lim(
     n_iter = _checks.integer(n_iter, "n_iter", least=0)
     tolerance = _checks.number(tolerance, "tolerance", least=0.0)
     recurrence = _checked_method(momentum, method)
+    if length is not None:
+        length = _checks.integer(length, "length", least=0)
     if not magnitude.numel():
         return magnitude.new_zeros(*magnitude.shape[:-2], length or 0)
 
@@ -96,8 +98,6 @@ def griffin_lim(
     broken = ~rows.sum(dim=-1).isfinite()
     rows, gain = scaled(torch.where(broken[..., None], 0.0, rows) if broken.any() else rows)
     framing = _checked_framing(n_fft, hop_length, win_length, window, center, pad_mode, rows)
-    if length is not None:
-        length = _checks.integer(length, "length", least=0)
     frames = framing.frames(rows.shape[1], length=length)
     spectrum = _start(rows, init, framing, magnitude.shape, generator)
     sweep = sweep_for(frames, differentiable=rows.requires_grad or spectrum.requires_grad)

@@ -24,7 +24,8 @@ class State(NamedTuple):
     """Where an iteration is. All timelines are (b, span).
 
     Attributes:
-        estimate: synthesised from exactly the given magnitudes: what would be returned now.
+        estimate: what would be returned now; synthesised from exactly the given magnitudes, but for ADMM,
+            which synthesises its memory.
         ahead: where the next sweep starts (c in the papers).
         average: the sequence that is extrapolated (t).
         relaxed: the second extrapolation (d), which only the accelerated variant has.
@@ -110,8 +111,7 @@ class AcceleratedGriffinLim(Recurrence):
 class ADMM(Recurrence):
     """The alternating direction method of multipliers, consistency being asked for by a relaxed distance.
 
-    It remembers, bin by bin, what consistency has refused so far, and so needs a spectrum of memory. It
-    gets the smallest spectral convergence of all when given many iterations.
+    It remembers, bin by bin, what consistency has refused so far, and so needs a spectrum of memory.
 
     Attributes:
         relaxation: ρ ≥ 0, how much of the inconsistency is forgiven; 0 asks for strict consistency.
