@@ -4,11 +4,18 @@ Public functions validate with these at the door and trust their inputs inside. 
 sentence, TypeError for a wrong kind of thing and ValueError for a wrong value.
 """
 
+import reprlib
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 
 import torch
 from torch import Tensor
+
+# What comes may be huge, or small and look huge: a document whose aliases multiply.
+_REPR = reprlib.Repr()
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxset = _REPR.maxfrozenset = _REPR.maxdict = 20
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
+_REPR.maxlevel = 3
 
 
 def describe(value: object) -> str:
@@ -17,10 +24,16 @@ def describe(value: object) -> str:
         return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
     if value is None:
         return "None"
-    text = " ".join(repr(value).split())
-    if len(text) > 60:
-        text = text[:57] + "..."
-    return f"the {type(value).__name__} {text}"
+    return f"the {type(value).__name__} {shortened(value)}"
+
+
+def shortened(value: object) -> str:
+    """At most 60 characters of a value's repr, with only as much of it made."""
+    try:
+        text = " ".join(_REPR.repr(value).split())
+    except ValueError:  # an integer of more digits than Python converts
+        text = "of too many digits"
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def tensor(value: object, name: str) -> Tensor:
@@ -40,13 +53,23 @@ def floating(value: object, name: str, *, rank: int = 0) -> Tensor:
     return checked
 
 
-def integer(value: object, name: str, *, least: int) -> int:
-    """Refuse anything but an integer of at least `least`."""
+def integer(value: object, name: str, *, least: int, most: int | None = None) -> int:
+    """Refuse anything but an integer in [least, most]."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer; got {describe(value)}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}; got {value}")
-    return int(value)
+    count = int(value)
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}; got {shortened(count)}")
+    if most is not None and count > most:
+        raise ValueError(f"{name} must be at most {most}; got {shortened(count)}")
+    return count
+
+
+def boolean(value: object, name: str) -> bool:
+    """Refuse anything but True and False: "no" counts as true in Python."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False; got {describe(value)}")
+    return value
 
 
 def number(
@@ -60,7 +83,10 @@ def number(
     """Refuse anything but a finite real number in [least, most], or (above, most]."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a real number; got {describe(value)}")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be within the range of a float; got {shortened(value)}") from None
     if value != value or value in (float("inf"), float("-inf")):
         raise ValueError(f"{name} must be finite; got {value}")
     if least is not None and value < least:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import safetensors.torch
 import soundfile
 import torch
 
-from inbounds.audio import io
+from inbounds.audio import MelSpec, files, io
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ class TestMels:
             ("flat.npy", r"must hold \(n_mels, time\) or \(channels, n_mels, time\); got \(3,\)"),
             ("none.npy", r"got \(80, 0\)"),
             ("nan.npy", "must hold finite values; 12 of 12"),
-            ("two.pt", 'must hold one tensor, or one named "mel"; it holds a, b'),
+            ("two.pt", 'must hold one tensor, or one named "mel"; it holds 2'),
             ("list.pt", "must hold a tensor; it holds a list"),
             ("x.csv", r"must end in .npy, .pt, .safetensors; got .*x.csv"),
         ]:
@@ -164,7 +165,7 @@ class TestMels:
 class TestReplacing:
     def test_nothing_appears_under_the_name_until_it_is_complete(self, tmp_path):
         path = tmp_path / "new" / "x.bin"
-        with io.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             temporary.write_bytes(b"half")
             assert not path.exists()
             assert temporary.parent == path.parent
@@ -175,7 +176,7 @@ class TestReplacing:
         path.write_bytes(b"old")
 
         def interrupted():
-            with io.replacing(path) as temporary:
+            with files.replacing(path) as temporary:
                 temporary.write_bytes(b"half")
                 raise KeyboardInterrupt
 
@@ -191,3 +192,89 @@ class TestReplacing:
         finally:
             os.umask(umask)
         assert (tmp_path / "x.wav").stat().st_mode & 0o777 == 0o644
+
+
+class TestFilesThatAreNoFiles:
+    @pytest.mark.parametrize(
+        ("read", "name"),
+        [
+            (io.read_mel, "x.npy"),
+            (io.read_mel, "x.pt"),
+            (io.read_audio, "x.wav"),
+            (MelSpec.from_file, "x.json"),
+        ],
+    )
+    def test_each_is_one_sentence(self, tmp_path, read, name):
+        path = tmp_path / name
+        path.mkdir()
+        with pytest.raises(IsADirectoryError, match=f"{name} is a folder; a file is needed"):
+            read(path)
+        path.rmdir()
+        path.symlink_to(path)
+        with pytest.raises(OSError, match=f"{name} cannot be read: too many levels of symbolic links"):
+            read(path)
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        with pytest.raises(OSError, match=f"{name} is a pipe or a device"):
+            read(path)
+        path.unlink()
+        os.mkfifo(path)  # which nobody writes to: opening it would never end
+        with pytest.raises(OSError, match=f"{name} is a pipe or a device"):
+            read(path)
+        with pytest.raises(OSError, match="file name too long"):
+            read(tmp_path / f"{'x' * 5000}{path.suffix}")
+
+
+class TestPromises:
+    """Headers that promise what the file does not hold."""
+
+    def test_more_samples_than_memory(self, tmp_path):
+        io.write_audio(tmp_path / "x.flac", torch.zeros(1, 1000), 8000)
+        data = bytearray((tmp_path / "x.flac").read_bytes())
+        data[21] |= 0x0F  # STREAMINFO's count of samples: 36 bits
+        data[22:26] = b"\xff" * 4
+        (tmp_path / "x.flac").write_bytes(data)
+        try:
+            assert io.read_audio(tmp_path / "x.flac").samples.shape[1] <= 4096  # where memory is only lent
+        except ValueError as refusal:
+            assert "no memory has room for" in str(refusal)  # noqa: PT017
+
+    def test_one_number_shown_very_often(self, tmp_path):
+        torch.save(torch.zeros(1).expand(80, 2**40), tmp_path / "x.pt")
+        with pytest.raises(ValueError, match=r"x.pt holds far fewer numbers than its shape .* promises"):
+            io.read_mel(tmp_path / "x.pt")
+        mono = torch.rand(1, 8, 5)
+        torch.save(mono.expand(2, 8, 5), tmp_path / "x.pt")
+        assert torch.equal(io.read_mel(tmp_path / "x.pt"), mono.expand(2, 8, 5))
+
+    def test_a_packed_bomb(self, tmp_path):
+        torch.save(torch.zeros(100, 100_000), tmp_path / "plain.pt")
+        with (
+            zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+            zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+        ):
+            for name in plain.namelist():
+                packed.writestr(name, plain.read(name))
+        assert (tmp_path / "x.pt").stat().st_size < 100_000
+        with pytest.raises(ValueError, match=r"x.pt is not a .pt file that can be read"):
+            io.read_mel(tmp_path / "x.pt")
+
+    @pytest.mark.filterwarnings("ignore:Sparse")
+    @pytest.mark.parametrize(
+        "form", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr, lambda x: x.to("meta")]
+    )
+    def test_tensors_without_values_of_their_own(self, tmp_path, form):
+        torch.save(form(torch.rand(3, 4)), tmp_path / "x.pt")
+        with pytest.raises(ValueError, match=r"x.pt (must hold an ordinary tensor|is not a .pt file)"):
+            io.read_mel(tmp_path / "x.pt")
+
+    def test_a_parameter_comes_back_as_a_tensor(self, tmp_path):
+        torch.save(torch.nn.Parameter(torch.rand(3, 4)), tmp_path / "x.pt")
+        assert not io.read_mel(tmp_path / "x.pt").requires_grad
+
+    def test_eighths_of_precision_are_refused(self, tmp_path):
+        safetensors.torch.save_file(
+            {"mel": torch.rand(3, 4).to(torch.float8_e4m3fn)}, tmp_path / "x.safetensors"
+        )
+        with pytest.raises(ValueError, match="must hold floating-point numbers; got float8_e4m3fn"):
+            io.read_mel(tmp_path / "x.safetensors")

@@ -1,14 +1,13 @@
-"""Files in and out: audio and mel spectrograms, each failure one sentence that names the file.
+"""Audio and mel spectrograms in and out of files, each failure one sentence that names the file.
 
-What is written appears under its name only when it is complete: it is written beside it under a temporary
-name and then renamed.
+What is read may come from anybody: nothing in it is run, and it takes memory of the order of its size or
+of what it holds, whatever its header promises. What is written appears under its name only when it is
+complete.
 """
 
-import os
-import secrets
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+import zipfile
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -20,9 +19,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from inbounds.audio import files
+from inbounds.audio.files import replacing
+
 # Container and sample format of each extension that can be written.
 AUDIO_FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 MEL_FORMATS = (".npy", ".pt", ".safetensors")
+MEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+MOST_CHANNELS = 1024  # that a file of PyTorch's may hold once and show often, as `expand` does
 
 # libsndfile's Vorbis encoder crashes the process on very long blocks, and above this rate.
 WRITE_BLOCK = 65536
@@ -43,12 +47,14 @@ def read_audio(path: str | Path) -> Audio:
         OSError: if the file cannot be opened.
         ValueError: if it is not audio, or has no samples, or some that are not finite.
     """
-    path = _existing(path)
+    path = files.existing(path)
     try:
         frames, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (RuntimeError, TypeError) as error:  # libsndfile's errors are RuntimeErrors
         reason = str(error).split(": ")[-1].rstrip(".").lower()
         raise ValueError(f"{path} is not audio that can be read: {reason}") from None
+    except (MemoryError, ValueError):  # less than what no machine has costs nothing: it is never written to
+        raise ValueError(f"{path} promises a number of samples that no memory has room for") from None
     if len(frames) == 0:
         raise ValueError(f"{path} holds no samples")
     samples = torch.from_numpy(np.ascontiguousarray(frames.T))
@@ -144,7 +150,7 @@ def read_mel(path: str | Path) -> Float[Tensor, "*channels n_mels time"]:
         ValueError: if it is not such a file, or the array is not (n_mels, time) or (channels, n_mels, time),
             not floating point, empty, or not finite.
     """
-    path = _existing(path)
+    path = files.existing(path)
     load = _MEL_READERS[mel_format(path)]
     try:
         with warnings.catch_warnings():
@@ -154,13 +160,19 @@ def read_mel(path: str | Path) -> Float[Tensor, "*channels n_mels time"]:
         raise ValueError(
             f"{path} is not a {path.suffix} file that can be read; pickled objects are refused"
         ) from None
-    mel = _only_tensor(found, path)
-    if not mel.dtype.is_floating_point:
+    mel = _only_tensor(found, path).detach()
+    if mel.layout != torch.strided or mel.device.type != "cpu":
+        raise ValueError(
+            f"{path} must hold an ordinary tensor, with its values; got one that is sparse or meta"
+        )
+    if mel.dtype not in MEL_DTYPES:
         raise ValueError(f"{path} must hold floating-point numbers; got {str(mel.dtype)[6:]}")
     if mel.ndim not in (2, 3) or mel.numel() == 0:
         raise ValueError(
             f"{path} must hold (n_mels, time) or (channels, n_mels, time); got {tuple(mel.shape)}"
         )
+    if mel.numel() > MOST_CHANNELS * (mel.untyped_storage().nbytes() // mel.element_size()):
+        raise ValueError(f"{path} holds far fewer numbers than its shape {tuple(mel.shape)} promises")
     _refuse_nonfinite(mel, path, "values")
     return mel if mel.dtype in (torch.float32, torch.float64) else mel.float()
 
@@ -189,47 +201,6 @@ def mel_format(path: Path) -> str:
     return path.suffix.lower()
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it when the block ends well and removed when it does not.
-
-    Folders on the way are made.
-    """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder; a file's name is needed")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _sentence(error, path, "written") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def _existing(path: str | Path) -> Path:
-    """Refuse what cannot be opened or is empty."""
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; a file is needed")
-    try:
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise ValueError(f"{path} is empty")
-    except OSError as error:
-        raise _sentence(error, path, "read") from None
-    return path
-
-
-def _sentence(error: OSError, path: Path, verb: str) -> OSError:
-    """The same error, as a sentence that names the file."""
-    if error.errno is None:  # raised here, already a sentence
-        return error
-    return type(error)(f"{path} cannot be {verb}: {(error.strerror or str(error)).lower()}")
-
-
 def _refuse_nonfinite(values: Tensor, path: Path, noun: str) -> None:
     finite = torch.isfinite(values)
     if not finite.all():
@@ -243,8 +214,9 @@ def _only_tensor(found: object, path: Path) -> Tensor:
         tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
         if "mel" in tensors or len(tensors) == 1:
             return tensors.get("mel", next(iter(tensors.values())))
-        names = ", ".join(map(str, list(tensors)[:5])) or "none"
-        raise ValueError(f'{path} must hold one tensor, or one named "mel"; it holds {names}')
+        raise ValueError(
+            f'{path} must hold one tensor, or one named "mel"; it holds {len(tensors) or "none"}'
+        )
     if isinstance(found, Tensor):
         return found
     raise ValueError(f"{path} must hold a tensor; it holds a {type(found).__name__}")
@@ -256,6 +228,12 @@ def _load_npy(path: Path) -> Tensor:
 
 
 def _load_pt(path: Path) -> object:
+    with path.open("rb") as file:
+        zipped = file.read(4) == b"PK\3\4"
+    if zipped:  # PyTorch does not compress; what is compressed, or there twice, could grow without end
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+                raise ValueError
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -27,6 +27,9 @@ PAD_MODES = ("reflect", "constant", "replicate", "circular")
 # Frames transformed at a time: bounds the memory an hour of audio needs, and costs no time.
 BLOCK = 4096
 
+# No rate or length of anyone's is near it, and everything below counts in 32 or 64 bits.
+LARGEST = 2**31 - 1
+
 NO_COMPRESSION = Compression()
 
 
@@ -84,15 +87,12 @@ class MelSpec:
     compression: Compression = NO_COMPRESSION
 
     def __post_init__(self) -> None:
-        _checks.integer(self.sample_rate, "sample_rate", least=1)
-        if _checks.integer(self.n_fft, "n_fft", least=2) % 2:
+        self._integer("sample_rate", least=1)
+        if self._integer("n_fft", least=2) % 2:
             raise ValueError(f"n_fft must be even, for the last bin to be sample_rate / 2; got {self.n_fft}")
-        _checks.integer(self.hop_length, "hop_length", least=1)
-        _checks.integer(self.n_mels, "n_mels", least=1)
-        if (
-            self.win_length is not None
-            and _checks.integer(self.win_length, "win_length", least=1) > self.n_fft
-        ):
+        self._integer("hop_length", least=1)
+        self._integer("n_mels", least=1)
+        if self.win_length is not None and self._integer("win_length", least=1) > self.n_fft:
             raise ValueError(f"win_length must be at most n_fft, {self.n_fft}; got {self.win_length}")
         _checks.choice(self.window, "window", WINDOWS)
         self._normalise("f_min", least=0.0)
@@ -104,13 +104,19 @@ class MelSpec:
         _checks.choice(self.mel_scale, "mel_scale", ("htk", "slaney"))
         _checks.choice(self.norm, "norm", (None, "slaney"))
         self._normalise("power", above=0.0)
-        _checks.integer(self.padding, "padding", least=0)
+        self._integer("padding", least=0)
+        _checks.boolean(self.center, "center")
+        _checks.boolean(self.drop_last, "drop_last")
         if self.center and self.padding:
             raise ValueError(f"padding must be 0 when center is True; got {self.padding}")
         _checks.choice(self.pad_mode, "pad_mode", PAD_MODES)
         self._normalise("epsilon", least=0.0)
         if not isinstance(self.compression, Compression):
             raise TypeError(f"compression must be a Compression; got {_checks.describe(self.compression)}")
+
+    def _integer(self, name: str, *, least: int) -> int:
+        """Check a number that counts."""
+        return _checks.integer(getattr(self, name), name, least=least, most=LARGEST)
 
     def _normalise(self, name: str, **limits: float) -> None:
         """Check a number and keep it as a float."""

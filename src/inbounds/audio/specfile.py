@@ -1,13 +1,14 @@
 """MelSpec from JSON and YAML, in the spellings of the systems people take their configurations from."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inbounds import _checks
 from inbounds.audio.compression import Compression
+from inbounds.audio.documents import read_document
 from inbounds.audio.melspec import MelSpec
 from inbounds.audio.presets import PRESETS
 
@@ -66,7 +67,7 @@ def read_spec(path: str | Path, *, base: MelSpec | None = None) -> MelSpec:
         ValueError: if it is not JSON or YAML, or does not hold exactly one mel configuration.
     """
     path = Path(path)
-    document = _load(path)
+    document = read_document(path)
     try:
         found = [spec for mapping in _mappings(document) if (spec := _recognise(mapping, base))]
         if len(found) != 1:
@@ -85,8 +86,7 @@ def _recognise(
 ) -> tuple[dict[str, Any], MelSpec | None] | None:
     """Our fields' values, and the spec they change; None if this mapping is not about mels."""
     if mapping.keys() >= REQUIRED:
-        if unknown := sorted(str(name) for name in mapping.keys() - OWN):
-            raise ValueError(f"a mel configuration must have MelSpec's fields only; got {', '.join(unknown)}")
+        _refuse_unknown(mapping, OWN, "a mel configuration must have MelSpec's")
         values = {name: _number(value) for name, value in mapping.items()}
         if "compression" in values:
             values["compression"] = _compression(values["compression"])
@@ -96,8 +96,11 @@ def _recognise(
         if mapping.keys() >= required:
             values = {ours: _number(mapping[name]) for name, ours in dialect.names.items() if name in mapping}
             conventions = base or dialect.conventions
-            if conventions.padding and isinstance(values["n_fft"], int):  # it follows from the other two
-                values["padding"] = (values["n_fft"] - values["hop_length"]) // 2
+            if conventions.padding:  # it follows from the other two
+                n_fft, hop_length = (
+                    _checks.integer(values[name], name, least=1) for name in ("n_fft", "hop_length")
+                )
+                values["padding"] = (n_fft - hop_length) // 2
             return values, conventions
     return None
 
@@ -105,9 +108,9 @@ def _recognise(
 def _mappings(value: object) -> Iterator[Mapping[Any, Any]]:
     """Every mapping in a document, the outer ones first; each once, however often YAML refers to it."""
     seen: set[int] = set()
-    waiting = [value]
+    waiting = deque([value])
     while waiting:
-        value = waiting.pop(0)
+        value = waiting.popleft()
         if id(value) in seen:
             continue
         if isinstance(value, Mapping):
@@ -119,32 +122,21 @@ def _mappings(value: object) -> Iterator[Mapping[Any, Any]]:
             waiting.extend(value)
 
 
-def _load(path: Path) -> object:
-    """The document in a .json, .yaml or .yml file."""
-    if path.suffix == ".json":
-        try:
-            return json.loads(path.read_bytes())
-        except ValueError as error:
-            raise ValueError(f"{path} is not valid JSON: {error}") from None
-    if path.suffix not in (".yaml", ".yml"):
-        raise ValueError(f"a configuration must end in .json, .yaml or .yml; got {path}")
-    import yaml
-
-    try:
-        return yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-
-
 def _compression(value: object) -> Compression:
     if isinstance(value, str):
         return Compression(value)
     if not isinstance(value, Mapping):
         raise TypeError(f"compression must be a kind or a mapping; got {_checks.describe(value)}")
-    known = {field.name for field in fields(Compression)}
-    if unknown := sorted(str(name) for name in value.keys() - known):
-        raise ValueError(f"compression must have Compression's fields only; got {', '.join(unknown)}")
+    _refuse_unknown(
+        value, {field.name for field in fields(Compression)}, "compression must have Compression's"
+    )
     return Compression(**{name: _number(entry) for name, entry in value.items()})
+
+
+def _refuse_unknown(mapping: Mapping[Any, Any], known: Collection[str], rule: str) -> None:
+    if unknown := sorted(_checks.shortened(name) for name in mapping.keys() - known):
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise ValueError(f"{rule} fields only; got {', '.join(unknown[:5])}{more}")
 
 
 def _number(value: object) -> Any:

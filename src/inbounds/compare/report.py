@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from inbounds import plot
-from inbounds.audio.io import encode_audio, replacing, write_audio
+from inbounds.audio.files import replacing
+from inbounds.audio.io import encode_audio, write_audio
 from inbounds.compare.measure import COLUMNS, missing_measures
 from inbounds.compare.page import Row, page
 from inbounds.compare.study import Study
