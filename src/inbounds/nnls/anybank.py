@@ -10,9 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inbounds.nnls.bands import between_centres
-from inbounds.nnls.frames import LIFT
 from inbounds.nnls.operator import bounded_least_squares
-from inbounds.nnls.prior import envelope
+from inbounds.nnls.prior import LIFT, envelope
 
 # Certificates: of exact answers, and where L-BFGS-B stops.
 EXACT = {torch.float64: 1e-9, torch.float32: 1e-5}
@@ -69,8 +68,7 @@ def _prior(
         given = prior.movedim(1, -1).reshape(-1, matrix.shape[1]).to(frames.dtype)
         if not relative:
             return given
-    left, right, fraction = between_centres(matrix)
     sound = frames.isfinite().all(dim=-1, keepdim=True)
-    shape = envelope(matrix, torch.where(sound, frames, 1.0), left, right, fraction)
+    shape = envelope(matrix, torch.where(sound, frames, 1.0), between_centres(matrix))
     shape = torch.where(sound, shape, torch.nan)
     return shape if given is None else torch.maximum(given, LIFT * shape)

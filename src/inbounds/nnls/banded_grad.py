@@ -14,10 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from inbounds.nnls import distances
-from inbounds.nnls import prior as priors
 from inbounds.nnls.bands import between_centres
-from inbounds.nnls.frames import normalise, scaled_ridge
+from inbounds.nnls.frames import normalise, scaled_ridge, times_two_to
 from inbounds.nnls.newton import Choice, gram
+from inbounds.nnls.prior import starting_point
 from inbounds.nnls.tridiagonal import solve_tridiagonal
 
 # How far a singular Gram matrix is lifted, relative to its diagonal; the systems are solved in float64.
@@ -34,33 +34,28 @@ def transposed(
     grad_dual: Float[Tensor, "b m"],
     choice: Choice,
 ) -> tuple[Float[Tensor, "m n"], Float[Tensor, "b m"], Float[Tensor, "b n"] | None]:
-    """The gradients with respect to the matrix (the prior held fixed), b, and a given prior."""
+    """The gradients with respect to the matrix, b, and a given prior."""
     b, given, exponent, sound = normalise(b, given, (matrix > 0.0).any(dim=1))
-    x = torch.where(sound, torch.ldexp(x, -exponent), 0.0)
-    dual = torch.where(sound, torch.ldexp(dual, -choice.dual_power * exponent), 0.0)
-    grad_dual = torch.ldexp(grad_dual, (choice.dual_power - 1) * exponent)
+    x = torch.where(sound, times_two_to(-exponent, x), 0.0)
+    dual = torch.where(sound, times_two_to(-choice.dual_power * exponent, dual), 0.0)
+    grad_dual = times_two_to((choice.dual_power - 1) * exponent, grad_dual)
     ridge = scaled_ridge(b, exponent, choice)
-    place = between_centres(matrix)
-    shape = priors.envelope(matrix, b, *place)
-    if given is not None:
-        lifted = (given < priors.LIFT * shape) & choice.positive
-        prior = torch.where(lifted, priors.LIFT * shape, given)
-    elif choice.prior == "envelope":
-        lifted = torch.ones_like(x, dtype=torch.bool)
-        prior = shape
-    else:
-        lifted = torch.zeros_like(x, dtype=torch.bool)
-        prior = priors.mean_level(matrix, b) if choice.positive else torch.zeros_like(x)
+
+    def start(matrix: Tensor, b: Tensor, given: Tensor | None = None) -> Tensor:
+        return starting_point(matrix, between_centres(matrix), b, given, choice)
+
+    sources = (matrix, b) if given is None else (matrix, b, given)
+    prior, back = torch.func.vjp(start, *sources)
     grad_matrix, grad_b, grad_prior = _at(
         matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge, exponent
     )
-    by_envelope = torch.where(lifted, grad_prior, 0.0) * prior
-    grad_b = grad_b + priors.envelope_transposed(matrix, b, *place, by_envelope)
-    if choice.prior == "flat" and choice.positive:
-        grad_b = grad_b + priors.mean_level_transposed(matrix, b, grad_prior)
-    grad_prior = torch.where(lifted, 0.0, grad_prior)
-    grad_b = torch.where(sound, grad_b, torch.nan)
-    return grad_matrix, grad_b, None if given is None else torch.where(sound, grad_prior, torch.nan)
+    # The gradient for A is a sum over frames: there, each counts by its own size.
+    by_prior = back(times_two_to(exponent, grad_prior))
+    grad_matrix = grad_matrix + by_prior[0]
+    grad_b = torch.where(sound, grad_b + times_two_to(-exponent, by_prior[1]), torch.nan)
+    if given is None:
+        return grad_matrix, grad_b, None
+    return grad_matrix, grad_b, torch.where(sound, times_two_to(-exponent, by_prior[2]), torch.nan)
 
 
 def _at(
@@ -83,9 +78,9 @@ def _at(
     v = _solve(*gram(matrix, D), (D * grad_x) @ matrix.mT + grad_dual, ridge)
     at_x = grad_x - v @ matrix
     grad_prior = at_x * distances.prior_slope(x, u, prior, choice.relative, choice.distance)
-    grad_matrix = _sized(dual, exponent).mT @ (D * at_x)
+    grad_matrix = times_two_to(exponent, dual).mT @ (D * at_x)
     if choice.ridge > 0.0:
-        return grad_matrix - _sized(v, exponent).mT @ x, v, grad_prior
+        return grad_matrix - times_two_to(exponent, v).mT @ x, v, grad_prior
     # Where no x meets b, only the part of db in the span of the free columns moves x. Least squares knows no
     # weights: this Gram matrix has none, and its lift is the same in every row.
     diagonal, beside = gram(matrix, free.to(x.dtype))
@@ -93,13 +88,8 @@ def _at(
     seen = v - lift * _solve(diagonal, beside, v, lift)
     through = free * (_solve(diagonal, beside, seen, lift) @ matrix)
     residual = b - x @ matrix.mT
-    grad_matrix = grad_matrix - _sized(seen, exponent).mT @ x + _sized(residual, exponent).mT @ through
+    grad_matrix = grad_matrix - times_two_to(exponent, seen).mT @ x + times_two_to(exponent, residual).mT @ through
     return grad_matrix, seen, grad_prior
-
-
-def _sized(normalised: Float[Tensor, "b m"], exponent: Int[Tensor, "b 1"]) -> Float[Tensor, "b m"]:
-    """Back to the frames' own sizes: the gradient for A is a sum over frames, dA of x grows with x."""
-    return torch.ldexp(normalised, exponent)
 
 
 def _solve(

@@ -29,6 +29,11 @@ class Bands(NamedTuple):
     right: Int[Tensor, " n"]
     fraction: Float[Tensor, " n"]
 
+    @property
+    def place(self) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]:
+        """Where the columns stand."""
+        return self.left, self.right, self.fraction
+
     def to(self, dtype: torch.dtype) -> "Bands":
         """The weights in another dtype."""
         return Bands(*(part.to(dtype) if part.is_floating_point() else part for part in self))
@@ -89,15 +94,21 @@ def _detect(matrix: Float[Tensor, "m n"]) -> Bands | None:
 def between_centres(
     matrix: Float[Tensor, "m n"],
 ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]:
-    """`left`, `right` and `fraction` of `Bands`, in operations whose shapes do not depend on the values."""
+    """`left`, `right` and `fraction` of `Bands`, in operations whose shapes do not depend on the values.
+
+    The fraction is differentiable in the matrix.
+    """
     columns = torch.arange(matrix.shape[1], dtype=torch.float64, device=matrix.device)
-    weights = matrix.detach().double()
+    weights = matrix.double()
     sums = weights.sum(dim=1)
-    # A row without columns has its centre at infinity, after all the others, and is never reached.
-    centres, rows = torch.where(sums > 0.0, weights @ columns / sums, torch.inf).sort()
-    after = torch.searchsorted(centres, columns, right=True)
+    # A row without columns has its centre after all the others, and is never reached.
+    centres = torch.where(sums > 0.0, weights @ columns / torch.where(sums > 0.0, sums, 1.0), torch.inf)
+    centres, rows = centres.sort()
+    after = torch.searchsorted(centres.detach(), columns, right=True)
     last = (sums > 0.0).sum().clamp(min=1) - 1
     left, right = (after - 1).clamp(min=0), torch.minimum(after, last)
     distance = centres[right] - centres[left]
-    fraction = torch.where(distance > 0.0, (columns - centres[left]) / distance, 0.0)
+    fraction = torch.where(
+        distance > 0.0, (columns - centres[left]) / torch.where(distance > 0.0, distance, 1.0), 0.0
+    )
     return rows[left], rows[right], fraction.clamp(0.0, 1.0).to(matrix.dtype)

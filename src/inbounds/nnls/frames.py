@@ -14,7 +14,7 @@ from torch import Tensor
 from inbounds.nnls.bands import Bands
 from inbounds.nnls.cone import project, touches_zero
 from inbounds.nnls.newton import Choice, Found, newton
-from inbounds.nnls.prior import LIFT, envelope, mean_level
+from inbounds.nnls.prior import starting_point
 
 
 class Solver(Protocol):
@@ -47,8 +47,19 @@ def normalise(
     b = torch.where(sound & touched, b, 0.0)
     exponent = torch.frexp(b.detach().abs().amax(dim=1, keepdim=True)).exponent
     if prior is not None:
-        prior = torch.ldexp(prior, -exponent)
-    return torch.ldexp(b, -exponent), prior, exponent, sound
+        prior = times_two_to(-exponent, prior)
+    return times_two_to(-exponent, b), prior, exponent, sound
+
+
+def times_two_to(exponent: Int[Tensor, "b 1"], value: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    """Value · 2^exponent, exact and differentiable.
+
+    Not torch.ldexp(value, exponent), whose gradient is zero for negative exponents (in PyTorch 2.13). In two
+    halves, because the power itself may lie outside the dtype's range.
+    """
+    one = torch.ones(exponent.shape, dtype=value.dtype, device=value.device)
+    half = torch.div(exponent, 2, rounding_mode="floor")
+    return value * torch.ldexp(one, half) * torch.ldexp(one, exponent - half)
 
 
 def solve_frames(
@@ -79,21 +90,7 @@ def scaled_ridge(
     b: Float[Tensor, "b m"], exponent: Int[Tensor, "b 1"], choice: Choice
 ) -> Float[Tensor, "b 1"]:
     """ε of the normalised frames."""
-    return torch.ldexp(torch.full_like(b[:, :1], choice.ridge), (choice.dual_power - 1) * exponent)
-
-
-def starting_point(
-    bands: Bands, b: Float[Tensor, "b m"], prior: Float[Tensor, "b n"] | None, choice: Choice
-) -> Float[Tensor, "b n"]:
-    """x₀: given, or made from b."""
-    if prior is not None and not choice.positive:
-        return prior
-    if prior is not None or choice.prior == "envelope":
-        shape = envelope(bands.matrix, b, bands.left, bands.right, bands.fraction)
-        return shape if prior is None else torch.maximum(prior, LIFT * shape)
-    if choice.distance == "quadratic":
-        return b.new_zeros(b.shape[0], bands.matrix.shape[1])
-    return mean_level(bands.matrix, b)
+    return times_two_to((choice.dual_power - 1) * exponent, torch.full_like(b[:, :1], choice.ridge))
 
 
 def _attempt(
@@ -106,7 +103,7 @@ def _attempt(
 ) -> Found:
     """One Newton run: for A x = b as it is, or for the nearest b that has a solution."""
     b, prior, exponent, sound = normalise(b, prior, bands.touched)
-    start = starting_point(bands, b, prior, choice)
+    start = starting_point(bands.matrix, bands.place, b, prior, choice)
     weight = start * start if choice.relative else torch.ones_like(start)
     if choice.ridge == 0.0:
         if nearest:
@@ -115,6 +112,6 @@ def _attempt(
             free = ~touches_zero(bands, b)
         start, weight = start * free, weight * free
     found = solver(bands, b, start, weight, choice, scaled_ridge(b, exponent, choice))
-    x = torch.where(sound, torch.ldexp(found.x, exponent), torch.nan)
-    dual = torch.ldexp(found.dual, choice.dual_power * exponent)
+    x = torch.where(sound, times_two_to(exponent, found.x), torch.nan)
+    dual = times_two_to(choice.dual_power * exponent, found.dual)
     return Found(x, dual, found.nit, found.converged & sound[:, 0])
