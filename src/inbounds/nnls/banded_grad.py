@@ -88,7 +88,9 @@ def _at(
     seen = v - lift * _solve(diagonal, beside, v, lift)
     through = free * (_solve(diagonal, beside, seen, lift) @ matrix)
     residual = b - x @ matrix.mT
-    grad_matrix = grad_matrix - times_two_to(exponent, seen).mT @ x + times_two_to(exponent, residual).mT @ through
+    grad_matrix = (
+        grad_matrix - times_two_to(exponent, seen).mT @ x + times_two_to(exponent, residual).mT @ through
+    )
     return grad_matrix, seen, grad_prior
 
 

@@ -11,6 +11,10 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
 
+# Where every column stands between two bands' centres: `left`, `right` and `fraction` of `Bands`.
+Place = tuple[Int[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]
+
+
 class Bands(NamedTuple):
     """A (m, n) ≥ 0, its columns' places, and where each stands between the bands' centres.
 
@@ -30,7 +34,7 @@ class Bands(NamedTuple):
     fraction: Float[Tensor, " n"]
 
     @property
-    def place(self) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]:
+    def place(self) -> Place:
         """Where the columns stand."""
         return self.left, self.right, self.fraction
 
@@ -91,10 +95,8 @@ def _detect(matrix: Float[Tensor, "m n"]) -> Bands | None:
     )
 
 
-def between_centres(
-    matrix: Float[Tensor, "m n"],
-) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]:
-    """`left`, `right` and `fraction` of `Bands`, in operations whose shapes do not depend on the values.
+def between_centres(matrix: Float[Tensor, "m n"]) -> Place:
+    """Where the columns stand, in operations whose shapes do not depend on the values.
 
     The fraction is differentiable in the matrix.
     """

@@ -4,13 +4,11 @@ All of it is differentiable, in b and in the matrix, whose row sums and centres 
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from inbounds.nnls.bands import Place
 from inbounds.nnls.newton import Choice
-
-# Where a column stands between two bands' centres: `left`, `right` and `fraction` of `Bands`.
-Place = tuple[Int[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]
 
 # Levels further under the frame's loudest band are lifted to it: x₀² must stay a float32.
 FLOOR = 1e-10
@@ -43,9 +41,7 @@ def levels(matrix: Float[Tensor, "m n"], b: Float[Tensor, "b m"]) -> Float[Tenso
     return torch.maximum(level, floor)
 
 
-def envelope(
-    matrix: Float[Tensor, "m n"], b: Float[Tensor, "b m"], place: Place
-) -> Float[Tensor, "b n"]:
+def envelope(matrix: Float[Tensor, "m n"], b: Float[Tensor, "b m"], place: Place) -> Float[Tensor, "b n"]:
     """Geometric interpolation of the levels between the bands' centres; zero in columns without a band."""
     left, right, fraction = place
     log_level = levels(matrix, b).log()
