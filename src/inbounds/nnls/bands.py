@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-
 # Where every column stands between two bands' centres: `left`, `right` and `fraction` of `Bands`.
 Place = tuple[Int[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]
 
