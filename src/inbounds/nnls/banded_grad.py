@@ -45,7 +45,7 @@ def transposed(
         return starting_point(matrix, between_centres(matrix), b, given, choice)
 
     sources = (matrix, b) if given is None else (matrix, b, given)
-    prior, back = torch.func.vjp(start, *sources)
+    prior, back, *_ = torch.func.vjp(start, *sources)
     grad_matrix, grad_b, grad_prior = _at(
         matrix, b, prior, x, dual, grad_x, grad_dual, choice, ridge, exponent
     )
