@@ -13,7 +13,7 @@ import torch
 import inbounds
 from inbounds.audio.io import read_audio, read_mel, write_audio, write_mel
 from inbounds.audio.presets import PRESETS
-from inbounds.cli import app
+from inbounds.cli import app, reconstruct, wav2mel
 from inbounds.cli.options import usual_spec
 
 
@@ -62,6 +62,12 @@ class TestMisuse:
         refused(shell("reconstruct", tone, "-o", out, "-p", "lute"), 2, "--preset", "hifigan", "got lute")
         refused(shell("reconstruct", tone, "-o", out, "-c", tmp_path / "no.json"), 2, "--config", "no.json")
         refused(shell("reconstruct", tone, "-o", tmp_path / "out.mp3"), 2, ".wav, .flac or .ogg")
+        for device, words in [
+            ("gpu", "must be cpu, cuda or cuda:N; got gpu"),
+            ("cuda:99", "--device cuda:99: "),
+        ]:
+            refused(shell("reconstruct", tone, "-o", out, "--device", device), 2, words)
+            refused(shell("mel2wav", tone, "-o", out, "-p", "hifigan", "--device", device), 2, words)
         refused(shell("mel2wav", tone, "-o", out), 2, "--preset or --config is needed")
         refused(shell("mel2wav", tmp_path, "-o", tmp_path / "o", "-p", "hifigan"), 2, "holds no file", ".npy")
         refused(shell("mel2wav", tmp_path, "-o", out, "-p", "hifigan"), 2, "must be a folder")
@@ -166,6 +172,46 @@ class TestReconstruct:
         a, b, c = ((tmp_path / f"{name}.wav").read_bytes() for name in "abc")
         assert a == b
         assert a != c
+
+    def test_a_name_that_is_no_text(self, shell, tone, tmp_path):
+        source = tmp_path / os.fsdecode(b"t\xffne.wav")
+        source.write_bytes(tone.read_bytes())
+        code, out, err = shell("reconstruct", source, "-o", tmp_path / os.fsdecode(b"\xfe.wav"), "-n", 1)
+        assert (code, err) == (0, [])
+        assert out[0].startswith("t\\udcffne.wav: 0.50 s")
+
+    def test_not_enough_memory_is_one_line(self, shell, tone, tmp_path, monkeypatch):
+        def greedy(path):
+            raise MemoryError
+
+        monkeypatch.setattr(reconstruct, "read_audio", greedy)
+        refused(shell("reconstruct", tone, "-o", tmp_path / "out.wav"), 1, "not enough memory")
+        monkeypatch.setattr(wav2mel, "read_audio", greedy)
+        code, _, err = shell("wav2mel", tone, "-o", tmp_path / "out.npy", "-p", "hifigan")
+        assert (code, err) == (1, [f"inbounds: {tone} needs more memory than there is"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_no_cuda_device_is_here(shell, tone, tmp_path):
+    refused(
+        shell("reconstruct", tone, "-o", tmp_path / "o.wav", "--device", "cuda"), 2, "no CUDA device is here"
+    )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_on_a_gpu(shell, tone, tmp_path, device):
+    assert shell("reconstruct", tone, "-o", tmp_path / "a.wav", "-p", "vocos", "--device", device)[0] == 0
+    assert shell("wav2mel", tone, "-o", tmp_path / "a.npy", "-p", "vocos")[0] == 0
+    assert (
+        shell("mel2wav", tmp_path / "a.npy", "-o", tmp_path / "b.wav", "-p", "vocos", "--device", device)[0]
+        == 0
+    )
+    for name in "ab":
+        made = read_audio(tmp_path / f"{name}.wav").samples[0].numpy()
+        spectrum = np.abs(np.fft.rfft(made * np.hanning(len(made)), 1 << 17))
+        rate = 16000 if name == "a" else 24000
+        assert abs(spectrum.argmax() / (1 << 17) * rate - 440) < 20
 
 
 class TestMelFiles:

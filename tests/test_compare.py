@@ -18,7 +18,7 @@ from inbounds.audio.io import Audio, read_audio
 from inbounds.audio.presets import PRESETS
 from inbounds.cli import app
 from inbounds.cli.options import usual_spec
-from inbounds.compare import WAYS, Problem, measure, study
+from inbounds.compare import WAYS, Problem, measure, study, write_report
 from inbounds.compare.ways import librosa_way, torchaudio_way
 
 SPEECH = files("inbounds.audio").joinpath("data/speech_austen_0930.wav")
@@ -74,6 +74,17 @@ class TestReport:
         assert "url(" not in page
         assert "@import" not in page
         assert page.count("<audio") == 4
+
+    def test_long_sounds_stay_beside_the_page(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("inbounds.compare.report.MOST_EMBEDDED", 1999)
+        clip = Audio(0.1 * torch.rand(2, 1000), 8000)
+        path = write_report(study(clip, usual_spec(8000), name="<long>", iterations=1), tmp_path)
+        links = Links()
+        links.feed(path.read_text())
+        sounds = [link for link in links.found if not link.startswith("data:")]
+        assert sounds == ["source.wav", *(f"{way.key}.wav" for way in WAYS)]
+        assert all((tmp_path / sound).exists() for sound in sounds)
+        assert "too long to be part of this page" in path.read_text()
 
     def test_the_page_shows_the_tables_figures(self, report):
         table = json.loads((report / "table.json").read_text())

@@ -69,6 +69,33 @@ def test_killed_and_resumed_loses_nothing(mels, tmp_path):
     assert all(path.stat().st_mtime_ns == written for path, written in first.items()), "done twice"
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_interrupted_is_one_line_and_goes_on_where_it_stopped(mels, tmp_path, jobs):
+    out = tmp_path / "out"
+    line = [*command(mels, out), "--jobs", str(jobs)]
+    process = subprocess.Popen(
+        line, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("*.wav"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    said, complained = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == ""
+    assert [line for line in complained.splitlines() if line and "05.npy" not in line] == [
+        "inbounds: interrupted"
+    ]
+    first = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert 2 <= len(first) < FILES - 1
+    assert all(path.suffix == ".wav" for path in first), "a part left behind"
+    assert len({soundfile.info(path).frames for path in first}) == 1
+
+    finish(line)
+    assert sorted(path.stem for path in out.iterdir()) == [f"{i:02}" for i in range(FILES) if i != 5]
+    assert all(path.stat().st_mtime_ns == written for path, written in first.items()), "done twice"
+
+
 def test_a_full_disk_is_one_line_a_file_and_leaves_nothing_behind(mels, tmp_path):
     out = tmp_path / "out"
     done = finish(command(mels, out, before=FULL_DISK))

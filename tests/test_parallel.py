@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -52,6 +53,23 @@ def test_an_error_in_a_block_reaches_the_caller(threads):
 
     with pytest.raises(ValueError, match="block six"):
         for_each_block(work, 20, 2)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_after_an_error_nothing_more_is_begun(threads, error):
+    begun = []
+
+    def work(start, stop):
+        begun.append(start)
+        if threading.current_thread() is threading.main_thread():
+            raise error
+        time.sleep(0.01)
+
+    with pytest.raises(error):
+        for_each_block(work, 1000, 1)
+    assert len(begun) < 100
+    for_each_block(lambda start, stop: begun.append(-1), 5, 1)
+    assert begun.count(-1) == 5
 
 
 def test_many_callers_at_once():

@@ -7,7 +7,7 @@ of threads, so the answer's bits do not depend on it.
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
 
@@ -54,9 +54,13 @@ def for_each_block(
     try:
         if not calls_torch:
             drain()
-    finally:
         for helper in helpers:
             helper.result()
+    except BaseException:  # an error or an interruption: nothing more is begun, and what runs is waited for
+        for _ in queue:
+            pass
+        wait(helpers)
+        raise
 
 
 def _shared_pool() -> ThreadPoolExecutor:

@@ -5,12 +5,13 @@ of what it holds, whatever its header promises. What is written appears under it
 complete.
 """
 
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -49,7 +50,7 @@ def read_audio(path: str | Path) -> Audio:
     """
     path = files.existing(path)
     try:
-        frames, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        frames, rate = soundfile.read(_name(path), dtype="float32", always_2d=True)
     except (RuntimeError, TypeError) as error:  # libsndfile's errors are RuntimeErrors
         reason = str(error).split(": ")[-1].rstrip(".").lower()
         raise ValueError(f"{path} is not audio that can be read: {reason}") from None
@@ -83,7 +84,7 @@ def write_pieces(
     with replacing(path) as temporary:
         try:
             file = soundfile.SoundFile(
-                temporary, "w", sample_rate, channels, format=container, subtype=subtype
+                _name(temporary), "w", sample_rate, channels, format=container, subtype=subtype
             )
         except soundfile.LibsndfileError:
             raise ValueError(
@@ -110,6 +111,11 @@ def encode_audio(samples: Float[Tensor, "channels samples"], sample_rate: int) -
 def _as_frames(samples: Float[Tensor, "channels samples"]) -> np.ndarray:
     """(samples, channels) within [-1, 1], as soundfile takes them."""
     return samples.detach().cpu().float().clamp(-1, 1).T.contiguous().numpy()
+
+
+def _name(path: Path) -> Any:
+    """As soundfile takes names that are no text, though its annotations know of text only."""
+    return os.fsencode(path)
 
 
 def audio_format(path: Path) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command and leave with its exit code: 0 done, 1 some inputs failed, 2 misuse."""
+    """Run the command and leave with its exit code: see `inbounds.cli.app.run`."""
     try:
         from inbounds.cli.app import run
     except ModuleNotFoundError as missing:

@@ -7,7 +7,9 @@ import typer
 
 from inbounds import __version__
 from inbounds.cli import compare, demo, info, mel2wav, reconstruct, wav2mel
-from inbounds.cli.console import Misuse, SomeFailed, complain, say
+from inbounds.cli.console import OUT_OF_MEMORY, Misuse, SomeFailed, complain, say
+
+INTERRUPTED = 130  # what shells make of SIGINT
 
 app = typer.Typer(
     name="inbounds",
@@ -47,14 +49,14 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]  # pyright: ignore[
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; the exit code is 0 done, 1 some inputs failed, 2 misuse.
+    """Run one command line; the exit code is 0 done, 1 some inputs failed, 2 misuse, 130 interrupted.
 
     Whatever goes wrong with files and options is one line on stderr. Anything else is a defect of ours, and
     keeps its traceback.
     """
     command = typer.main.get_command(app)
     try:
-        return command.main(list(arguments), prog_name="inbounds", standalone_mode=False) or 0
+        code = command.main(list(arguments), prog_name="inbounds", standalone_mode=False) or 0
     except USAGE_ERROR as error:
         complain(error.format_message())  # pyright: ignore[reportAttributeAccessIssue]
         return 2
@@ -66,6 +68,11 @@ def run(arguments: Sequence[str]) -> int:
     except (OSError, ValueError) as error:
         complain(str(error))
         return 1
-    except (KeyboardInterrupt, typer.Abort):
+    except OUT_OF_MEMORY:
+        complain("there is not enough memory for this")
+        return 1
+    except (KeyboardInterrupt, typer.Abort):  # what a Typer makes of an interruption depends on its version
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         complain("interrupted")
-        return 130
+    return code

@@ -1,10 +1,11 @@
 """One file or a folder of them, each input to one output, whatever becomes of the others."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 
-from inbounds.cli.console import Misuse, SomeFailed, complain, progress, say
+from inbounds.cli.console import OUT_OF_MEMORY, Misuse, SomeFailed, complain, progress, say
 
 Pair = tuple[Path, Path]
 
@@ -56,22 +57,45 @@ def run(
     """
     waiting = [pair for pair in todo if overwrite or not pair[1].exists()]
     failed = 0
-    with progress(verb, total=len(waiting)) as bar, ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(work, *pair): pair for pair in waiting}
-        try:
-            for done in as_completed(running):
-                try:
-                    done.result()
-                except (OSError, ValueError) as error:
-                    failed += 1
-                    complain(str(error))
-                bar.advance()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with progress(verb, total=len(waiting)) as bar, closing(_outcomes(work, waiting, jobs)) as outcomes:
+        for error in outcomes:
+            if error:
+                failed += 1
+                complain(error)
+            bar.advance()
     say(_summary(len(waiting) - failed, len(todo) - len(waiting), failed))
     if failed:
         raise SomeFailed
+
+
+def _outcomes(
+    work: Callable[[Path, Path], object], waiting: Sequence[Pair], jobs: int
+) -> Generator[str | None]:
+    """What became of each, as they end: a sentence about a failure, or None.
+
+    A single job is done in this thread, which is where an interruption arrives. Of several, those under way
+    are finished first.
+    """
+
+    def attempt(pair: Pair) -> str | None:
+        try:
+            work(*pair)
+        except (OSError, ValueError) as error:
+            return str(error)
+        except OUT_OF_MEMORY:
+            return f"{pair[0]} needs more memory than there is"
+        return None
+
+    if jobs == 1:
+        yield from map(attempt, waiting)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        running = [pool.submit(attempt, pair) for pair in waiting]
+        try:
+            for done in as_completed(running):
+                yield done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _summary(done: int, skipped: int, failed: int) -> str:

@@ -8,7 +8,7 @@ import typer
 from inbounds.audio.io import Audio, read_audio
 from inbounds.audio.melspec import MelSpec
 from inbounds.cli import options
-from inbounds.cli.console import Misuse, progress, say
+from inbounds.cli.console import Misuse, printable, progress, say
 from inbounds.compare import COLUMNS, WAYS, Study, shown, study, write_report
 
 
@@ -28,7 +28,9 @@ def compare(
     spec = options.named_spec(preset, config)
     refuse_file(output)
     clip = read_audio(source)
-    report(clip, spec or options.usual_spec(clip.sample_rate), output, source.name, iterations, seed)
+    report(
+        clip, spec or options.usual_spec(clip.sample_rate), output, printable(source.name), iterations, seed
+    )
 
 
 def refuse_file(output: Path) -> None:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -14,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
+
 
 class Misuse(Exception):
     """A command line that asks for what cannot be."""
@@ -23,9 +26,14 @@ class SomeFailed(Exception):
     """Some inputs failed; the others are done."""
 
 
+def printable(text: str) -> str:
+    """The same where a file's name in it is no text: names are bytes, of any kind."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def say(line: str = "") -> None:
     """A line on stdout."""
-    print(line)
+    print(printable(line))
 
 
 def figure(label: str, value: str) -> None:
@@ -35,7 +43,7 @@ def figure(label: str, value: str) -> None:
 
 def complain(sentence: str) -> None:
     """One line on stderr."""
-    print(f"inbounds: {' '.join(sentence.split())}", file=sys.stderr)
+    print(printable(f"inbounds: {' '.join(sentence.split())}"), file=sys.stderr)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ def mel2wav(
     transpose: Annotated[bool, typer.Option("--transpose", help="The arrays are (time, n_mels).")] = False,
     iterations: options.Iterations = 32,
     seed: options.Seed = 0,
+    device: options.Device = "cpu",
     jobs: options.Jobs = 1,
     format: Annotated[
         str, typer.Option("--format", help="Of the outputs in a folder: wav, flac or ogg.")
@@ -35,11 +36,11 @@ def mel2wav(
     Arrays are (n_mels, time) or (channels, n_mels, time), as --preset or --config describes them. In a
     folder, finished files are left alone, so an interrupted run goes on where it stopped.
     """
-    spec = options.required_spec(preset, config)
+    spec, place = options.required_spec(preset, config), options.checked_device(device)
     todo = batch.pairs(source, output, MEL_FORMATS, tuple(AUDIO_FORMATS), f".{format.lower()}")
 
     def work(path: Path, target: Path) -> None:
-        mel = checked(read_mel(path), spec, path, transpose=transpose)
+        mel = checked(read_mel(path).to(place), spec, path, transpose=transpose)
         generator = torch.Generator().manual_seed(seed)
         pieces = MelToAudio(spec, n_iter=iterations).pieces(mel, generator=generator)
         channels = mel.shape[0] if mel.ndim == 3 else 1

@@ -1,9 +1,11 @@
 """Options that several commands share, and what they stand for."""
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from inbounds.audio.melspec import MelSpec
@@ -28,6 +30,9 @@ Iterations = Annotated[int, typer.Option("--iterations", "-n", min=0, help="Of t
 Seed = Annotated[
     int, typer.Option("--seed", min=0, help="Of the random start; the same seed, the same sound.")
 ]
+Device = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="What computes: cpu, cuda, or cuda:N for the Nth GPU.")
+]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do the files again that are there already.")]
 
@@ -51,6 +56,17 @@ def required_spec(preset: str | None, config: Path | None) -> MelSpec:
     if spec is None:
         raise Misuse(f"--preset or --config is needed; presets are {', '.join(PRESETS)}")
     return spec
+
+
+def checked_device(name: str) -> torch.device:
+    """The device that --device names, if it is here."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise Misuse(f"--device must be cpu, cuda or cuda:N; got {name}")
+    device, present = torch.device(name), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= present:
+        there = f"the last is cuda:{present - 1}" if present else "no CUDA device is here"
+        raise Misuse(f"--device {name}: {there}")
+    return device
 
 
 def usual_spec(sample_rate: int) -> MelSpec:

@@ -27,6 +27,7 @@ def reconstruct(
     config: options.Config = None,
     iterations: options.Iterations = 32,
     seed: options.Seed = 0,
+    device: options.Device = "cpu",
 ) -> None:
     """Reduce a sound to its mel spectrogram and bring it back.
 
@@ -37,13 +38,13 @@ def reconstruct(
         audio_format(output)
     except ValueError as error:
         raise Misuse(str(error)) from None
-    spec = options.named_spec(preset, config)
+    spec, place = options.named_spec(preset, config), options.checked_device(device)
     clip = read_audio(source)
     spec = spec or options.usual_spec(clip.sample_rate)
     channels, samples = clip.samples.shape
     with progress("mel") as bar:
-        clock = Clock()
-        original = resample(clip.samples, clip.sample_rate, spec.sample_rate)
+        clock = Clock(place)
+        original = resample(clip.samples, clip.sample_rate, spec.sample_rate).to(place)
         mel = spec.mel(original)
         clock.lap("mel")
         bar.step("inversion")
@@ -54,13 +55,14 @@ def reconstruct(
         made = mel_to_audio(mel, spec, n_iter=iterations, generator=generator, length=original.shape[1])
         clock.lap("sound")
         convergence = streamed_convergence(made, original, spec)
-        audio = resample(made, spec.sample_rate, clip.sample_rate, length=samples)
+        audio = resample(made.cpu(), spec.sample_rate, clip.sample_rate, length=samples)
         write_audio(output, audio, clip.sample_rate)
 
-    say(f"{source.name}: {samples / clip.sample_rate:.2f} s, {clip.sample_rate} Hz, {channels} channel(s)")
+    seconds = samples / clip.sample_rate
+    say(f"{source.name}: {seconds:.2f} s, {clip.sample_rate} Hz, {channels} channel(s)")
     figure("frames", f"{mel.shape[-1]} of {spec.n_mels} mels -> {spec.n_stft} bins")
-    for stage, seconds in clock.laps.items():
-        figure(stage, f"{seconds:.3f} s")
+    for stage, lap in clock.laps.items():
+        figure(stage, f"{lap:.3f} s")
     figure("mel residual", f"{residual:.2e}")
     figure("certificate", f"{certificate:.2e}")
     figure("spectral convergence", f"{convergence:.1f} dB")
@@ -72,12 +74,15 @@ def reconstruct(
 class Clock:
     """Seconds of each stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.laps: dict[str, float] = {}
+        self._device = device
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         """The stage that ends now."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # pragma: cuda
         now = time.perf_counter()
         self.laps[stage], self._last = now - self._last, now
 

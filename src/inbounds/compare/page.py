@@ -1,4 +1,4 @@
-"""The page: pictures, players and the table in one HTML file that needs no other."""
+"""The page: pictures, players and the table in one HTML file."""
 
 import base64
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class Row(NamedTuple):
     title: str
     description: str
     remark: str
-    sound: tuple[str, bytes]  # media type and file
+    sound: str  # its address: `data_url` of a file, or the name of one beside the page
     spectrogram: bytes  # PNG
     difference: bytes | None  # PNG
     figures: Figures | None
@@ -72,6 +72,11 @@ def page(
 """
 
 
+def data_url(kind: str, content: bytes) -> str:
+    """A file as an address that holds all of it; `kind` is its media type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
 def _way(row: Row, scale: str, clock: str) -> str:
     remark = f'<p class="remark">{escape(row.remark)}</p>' if row.remark else ""
     if row.difference is None:
@@ -83,7 +88,7 @@ def _way(row: Row, scale: str, clock: str) -> str:
 <h2>{escape(row.title)}</h2>
 <p>{escape(row.description)}</p>
 {remark}{_scores(row.figures)}
-<audio controls preload="auto" src="{_data(*row.sound)}" aria-label="{escape(row.title)}"></audio>
+<audio controls preload="auto" src="{escape(row.sound)}" aria-label="{escape(row.title)}"></audio>
 </div>
 {_figure(f"{row.title}, spectrogram", row.spectrogram, scale, clock)}
 {second}
@@ -97,7 +102,7 @@ def _figure(caption: str, picture: bytes, scale: str, clock: str) -> str:
 <div class="plot">
 <div class="scale" aria-hidden="true">{scale}</div>
 <div class="picture">
-<img src="{_data("image/png", picture)}" alt="{escape(caption)}"><div class="head"></div>
+<img src="{data_url("image/png", picture)}" alt="{escape(caption)}"><div class="head"></div>
 </div>
 <div class="clock" aria-hidden="true">{clock}</div>
 </div>
@@ -177,10 +182,6 @@ def _clock(seconds: float) -> str:
     step = next((step for step in steps if seconds / step <= 7), seconds)
     times = [index * step for index in range(int(seconds / step) + 1)]
     return "".join(f'<span style="left:{time / seconds:.2%}">{time:g} s</span>' for time in times)
-
-
-def _data(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _resource(name: str) -> str:

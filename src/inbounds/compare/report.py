@@ -8,21 +8,25 @@ from inbounds import plot
 from inbounds.audio.files import replacing
 from inbounds.audio.io import encode_audio, write_audio
 from inbounds.compare.measure import COLUMNS, missing_measures
-from inbounds.compare.page import Row, page
+from inbounds.compare.page import Row, data_url, page
 from inbounds.compare.study import Study
 from inbounds.compare.ways import WAYS
 from inbounds.versions import machine
+
+MOST_EMBEDDED = 2**24  # samples of all channels, some 25 MB of FLAC for each way; browsers choke on more
 
 SPEC_FIELDS = ("sample_rate", "n_fft", "hop_length", "n_mels", "f_min", "f_max", "mel_scale", "norm", "power")
 
 
 def write_report(study: Study, folder: Path) -> Path:
-    """Write index.html (a page that needs no other file), table.json, spectrograms.png and the WAVs.
+    """Write index.html, table.json, spectrograms.png and the WAVs.
+
+    The page holds its sounds and needs no other file, unless they are long: then it plays the WAVs.
 
     Returns the page's path. The folder is made if need be.
     """
     for key, samples in study.sounds.items():
-        write_audio(folder / f"{key}.wav", samples, study.clip.sample_rate)
+        write_audio(folder / _wav(key), samples, study.clip.sample_rate)
     table = json.dumps(_table(study), indent=2, ensure_ascii=False)
     _write(folder / "table.json", table.encode() + b"\n")
     _write(folder / "spectrograms.png", picture(study))
@@ -97,11 +101,26 @@ def _row(study: Study, key: str, title: str, description: str) -> Row:
         title=title,
         description=description,
         remark=study.remarks.get(key, ""),
-        sound=encode_audio(study.sounds[key], study.clip.sample_rate),
+        sound=_address(study, key),
         spectrogram=plot.spectrogram_image(magnitude, rate, peak),
         difference=None if key == "source" else plot.difference_image(magnitude, true, rate, peak),
         figures=study.figures.get(key),
     )
+
+
+def _address(study: Study, key: str) -> str:
+    """What the page's player plays."""
+    if _is_long(study):
+        return _wav(key)
+    return data_url(*encode_audio(study.sounds[key], study.clip.sample_rate))
+
+
+def _is_long(study: Study) -> bool:
+    return study.clip.samples.numel() > MOST_EMBEDDED
+
+
+def _wav(key: str) -> str:
+    return f"{key}.wav"
 
 
 def _notes(study: Study) -> list[str]:
@@ -112,6 +131,8 @@ def _notes(study: Study) -> list[str]:
         "their times are not the libraries'.",
         machine(),
     ]
+    if _is_long(study):
+        notes.insert(1, "The sounds are too long to be part of this page: they are the WAV files beside it.")
     if missing := missing_measures():
         notes.insert(1, f"Not installed, and so not measured: {', '.join(missing)}.")
     return notes
