@@ -90,11 +90,13 @@ WAYS: dict[str, Way] = {
 
 SCHEDULES: dict[str, Way] = {
     f"from sweep {start}, every {every}": ours(Refinement(start, every), "pghi")
-    for start, every in ((2, 1), (4, 2), (8, 1), (8, 2), (8, 4), (16, 2), (24, 4))
+    for start, every in ((2, 1), (4, 1), (4, 2), (4, 3), (4, 4), (8, 2), (16, 4))
 }
-SCHEDULES["from sweep 8, every 2, zeros"] = ours(Refinement(8, 2), "zeros")
-SCHEDULES["from sweep 8, every 2, random start"] = ours(Refinement(8, 2), "random")
-SCHEDULES["from sweep 8, every 2, ADMM"] = lambda mel, spec, n_iter, length, seed: MelToAudio(
+for trace in (0.0, 0.1):
+    SCHEDULES[f"the default, trace {trace}"] = ours(Refinement(trace=trace), "pghi")
+SCHEDULES["the default, zeros"] = ours(DEFAULT, "zeros")
+SCHEDULES["the default, random start"] = ours(DEFAULT, "random")
+SCHEDULES["the default, ADMM"] = lambda mel, spec, n_iter, length, seed: MelToAudio(
     spec, n_iter=n_iter, method=ADMM()
 )(mel, generator=seeded(seed), length=length)
 

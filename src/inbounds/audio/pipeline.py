@@ -34,21 +34,25 @@ PIECE = 2**23
 
 @dataclass(frozen=True)
 class Refinement:
-    """When the magnitudes are replaced by the nearest to the signal's that meet the mel.
+    """When the magnitudes are replaced by the nearest to the signal's that meet the mel, and what is nearest.
 
     The defaults are what won over clips, powers and seeds; bench/sound.py compares schedules.
 
     Attributes:
         start: the first sweep before which they are, ≥ 1.
         every: they are again before each so many sweeps, ≥ 1.
+        trace: this share of the first, smooth energies is added to the signal's, ≥ 0. Without it a bin that
+            was once silent all but stays so, for distances are relative, and valleys grow too deep.
     """
 
-    start: int = 8
-    every: int = 2
+    start: int = 4
+    every: int = 3
+    trace: float = 0.04
 
     def __post_init__(self) -> None:
         _checks.integer(self.start, "start", least=1)
         _checks.integer(self.every, "every", least=1)
+        _checks.number(self.trace, "trace", least=0.0)
 
     def due(self, sweep: int) -> bool:
         """Whether the magnitudes are replaced before this sweep, the first being 1."""
@@ -227,10 +231,12 @@ class _Problem:
         mel = torch.where(broken[..., None], 0.0, mel).contiguous()
         frames = self.framing.frames(self.time, length=self.length, first=context.start, last=context.stop)
         sweep = sweep_for(frames, differentiable=mel.requires_grad)
-        magnitude = self.magnitude(self.invert(mel, "envelope"))
+        energy = self.invert(mel, "envelope")
+        magnitude = self.magnitude(energy)
         spectrum = start.first_spectrum(magnitude, self.module.init, self.framing, seed, context.start)
+        refine = self.refinement(mel, energy)
         timeline = retrieve(
-            sweep, self.module.method, spectrum, magnitude, self.module.n_iter, refine=self.refinement(mel)
+            sweep, self.module.method, spectrum, magnitude, self.module.n_iter, refine=refine
         )
         timeline = mark_broken(timeline, frames, broken)
         low, high = (self.boundary(frame) - frames.start for frame in (core.start, core.stop))
@@ -242,14 +248,19 @@ class _Problem:
             return self.length
         return frame * self.spec.hop_length - self.spec.pad + self.spec.n_fft // 2 if frame else 0
 
-    def refinement(self, mel: Float[Tensor, "b time n_mels"]) -> Refine | None:
-        """What `retrieve` asks before each sweep."""
+    def refinement(
+        self, mel: Float[Tensor, "b time n_mels"], first: Float[Tensor, "b time n_stft"]
+    ) -> Refine | None:
+        """What `retrieve` asks before each sweep, `first` being the energies the mel alone suggested."""
         schedule = self.module.refine
+        if schedule is None:
+            return None
 
         def nearest(current: Tensor, rows: slice, frames: slice) -> Tensor:
-            return self.magnitude(self.invert(mel[rows, frames], self.energy(current)))
+            prior = torch.add(self.energy(current), first[rows, frames], alpha=schedule.trace)
+            return self.magnitude(self.invert(mel[rows, frames], prior))
 
-        return None if schedule is None else lambda sweep: nearest if schedule.due(sweep) else None
+        return lambda sweep: nearest if schedule.due(sweep) else None
 
     def invert(
         self, mel: Float[Tensor, "b time n_mels"], prior: str | Float[Tensor, "b time n_stft"]
