@@ -38,10 +38,11 @@ def voice(samples, rate):
     return (sound * (torch.sin(2 * math.pi * 2 * t) > -0.6)).float()
 
 
-@pytest.mark.parametrize(("power", "below"), [(1.0, -30), (2.0, -40)])
-def test_a_sine_comes_back_as_the_same_sine(power, below):
-    """Within 1 Hz, and no other peak within 40 dB; magnitude mels tell less of a lone peak's width."""
-    rate, frequency = 16000, 440.0
+@pytest.mark.parametrize("power", [1.0, 2.0])
+@pytest.mark.parametrize("frequency", [220.0, 440.0, 1000.0, 3000.0])
+def test_a_sine_comes_back_as_the_same_sine(power, frequency):
+    """Within 1 Hz, and next to nothing else."""
+    rate = 16000
     spec = MelSpec(rate, 1024, 256, 80, mel_scale="slaney", norm="slaney", power=power)
     sine = 0.5 * torch.sin(2 * math.pi * frequency * torch.arange(4 * rate) / rate)
     sound = mel_to_audio(spec.mel(sine), spec, n_iter=64, generator=seeded(), length=len(sine))
@@ -51,7 +52,7 @@ def test_a_sine_comes_back_as_the_same_sine(power, below):
     peak = hertz[spectrum.argmax()]
     assert abs(peak - frequency) < 1
     elsewhere = spectrum[(hertz - peak).abs() > 20]
-    assert 20 * torch.log10(elsewhere.max() / spectrum.max()) < below
+    assert 20 * torch.log10(elsewhere.max() / spectrum.max()) < -36
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0])
@@ -67,7 +68,7 @@ def test_refining_the_magnitudes_helps(power):
             float(spectral_convergence(found, truth)),
             float(mel_residual(found**power, mel, spec.bank())),
         )
-    assert quality["refined"][0] < quality["fixed"][0] - 0.5
+    assert quality["refined"][0] < quality["fixed"][0] - 0.4
     assert quality["refined"][1] < quality["fixed"][1] / 1.5
 
 

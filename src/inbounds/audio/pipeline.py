@@ -1,9 +1,10 @@
 """From a stored mel spectrogram to sound, in one call: magnitudes and phases found together.
 
-First the mel is inverted to the magnitudes nearest a smooth envelope. Then phase iterations run, and in
-some of them the magnitudes are replaced by those nearest to the ones the signal has come to, among all
-that meet the mel exactly. So what the phases reveal (where the harmonics lie, which frames belong
-together) reaches the magnitudes, and better magnitudes reach the phases.
+First the mel is inverted to the magnitudes nearest a smooth envelope, and once more with the partials that
+stand alone in their places. Then phase iterations run, and in some of them the magnitudes are replaced by
+those nearest to the ones the signal has come to, among all that meet the mel exactly. So what the phases
+reveal (where the harmonics lie, which frames belong together) reaches the magnitudes, and better magnitudes
+reach the phases.
 
 Long spectrograms are worked on in pieces. A sweep carries information no further than a frame reaches,
 so a piece with enough frames on either side comes out as it would within the whole: no seam, and no
@@ -23,6 +24,7 @@ from inbounds.audio import start
 from inbounds.audio.frames import make_framing
 from inbounds.audio.inverse import inverse_mel_scale
 from inbounds.audio.melspec import MelSpec
+from inbounds.audio.partials import lobes, lone_partials
 from inbounds.audio.phase import mark_broken
 from inbounds.audio.presets import PRESETS
 from inbounds.audio.recurrence import FastGriffinLim, Recurrence, Refine, retrieve
@@ -200,6 +202,7 @@ class _Problem:
         self.module, self.spec, self.time = module, spec, time
         self.bank = spec.bank(dtype=dtype, device=device)
         self.heard = self.bank.sum(dim=1) > 0
+        self.lobes = lobes(spec).to(self.bank)
         window = spec.window_tensor(dtype=dtype, device=device)
         self.framing = make_framing(window, spec.n_fft, spec.hop_length, spec.pad, spec.pad_mode)
         if length is None:  # a frame that was dropped has its samples all the same
@@ -232,12 +235,12 @@ class _Problem:
         frames = self.framing.frames(self.time, length=self.length, first=context.start, last=context.stop)
         sweep = sweep_for(frames, differentiable=mel.requires_grad)
         energy = self.invert(mel, "envelope")
+        tones, rest = lone_partials(energy, mel, self.lobes)
+        energy = self.invert(mel, tones + rest)
         magnitude = self.magnitude(energy)
         spectrum = start.first_spectrum(magnitude, self.module.init, self.framing, seed, context.start)
-        refine = self.refinement(mel, energy)
-        timeline = retrieve(
-            sweep, self.module.method, spectrum, magnitude, self.module.n_iter, refine=refine
-        )
+        refine = self.refinement(mel, rest)
+        timeline = retrieve(sweep, self.module.method, spectrum, magnitude, self.module.n_iter, refine=refine)
         timeline = mark_broken(timeline, frames, broken)
         low, high = (self.boundary(frame) - frames.start for frame in (core.start, core.stop))
         return timeline[:, max(low, frames.interior.start) : min(high, frames.interior.stop)]
@@ -249,15 +252,15 @@ class _Problem:
         return frame * self.spec.hop_length - self.spec.pad + self.spec.n_fft // 2 if frame else 0
 
     def refinement(
-        self, mel: Float[Tensor, "b time n_mels"], first: Float[Tensor, "b time n_stft"]
+        self, mel: Float[Tensor, "b time n_mels"], rest: Float[Tensor, "b time n_stft"]
     ) -> Refine | None:
-        """What `retrieve` asks before each sweep, `first` being the energies the mel alone suggested."""
+        """What `retrieve` asks before each sweep; `rest` is what `lone_partials` left."""
         schedule = self.module.refine
         if schedule is None:
             return None
 
         def nearest(current: Tensor, rows: slice, frames: slice) -> Tensor:
-            prior = torch.add(self.energy(current), first[rows, frames], alpha=schedule.trace)
+            prior = torch.add(self.energy(current), rest[rows, frames], alpha=schedule.trace)
             return self.magnitude(self.invert(mel[rows, frames], prior))
 
         return lambda sweep: nearest if schedule.due(sweep) else None
