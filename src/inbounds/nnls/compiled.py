@@ -39,7 +39,7 @@ def descend(
     b: Float[Tensor, "c m"],
     low: Float[Tensor, "c n"],
     high: Float[Tensor, "c n"],
-    size: Float[Tensor, " c"],
+    scale: Float[Tensor, " c"],
     rows: Int[Tensor, " r"],
 ) -> tuple[Float[Tensor, "c n"], Int[Tensor, " c"], Int[Tensor, " c"]]:
     """See Engine; begins at the point of the box nearest 0."""
@@ -54,7 +54,7 @@ def descend(
     )
     side = side.to(torch.int8).contiguous()
     nit = torch.zeros(len(y), dtype=torch.int64)
-    arrays = _arrays(A.mT, b, low, high, side, 4 * EPS * size, y, nit, rows)
+    arrays = _arrays(A.mT, b, low, high, side, 4 * EPS * scale, y, nit, rows)
     for_each_block(lambda start, stop: active_set.solve_rows(*arrays, start, stop), len(rows), BLOCK)
     return y, nit, (side == active_set.FREE).sum(-1)
 
@@ -81,9 +81,27 @@ def nearest(
     return y, nit
 
 
+def project(
+    R: Float[Tensor, "g r n"],
+    weight: Float[Tensor, "c n"],
+    prior: Float[Tensor, "c n"],
+    y: Float[Tensor, "c n"],
+    low: Float[Tensor, "c n"],
+    high: Float[Tensor, "c n"],
+    rows: Int[Tensor, " r"],
+) -> Solved:
+    """See Engine."""
+    from inbounds.nnls.kernels import projection
+
+    z, nit = y.clone(memory_format=torch.contiguous_format), torch.zeros(len(y), dtype=torch.int64)
+    arrays = _arrays(R, weight, prior, low, high, z, nit, rows)
+    for_each_block(lambda start, stop: projection.project_rows(*arrays, start, stop), len(rows), BLOCK)
+    return z, nit
+
+
 def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     """As the kernels want them; what a kernel writes to is contiguous already, or a copy would get it."""
     return tuple(tensor.contiguous().numpy() for tensor in tensors)
 
 
-ENGINE = Engine(pivot, descend, nearest)
+ENGINE = Engine(pivot, descend, nearest, project)

@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inbounds.nnls.engine import Engine
-from inbounds.nnls.nearest import GOOD, indices, nearest_optimum, nearest_solution
-from inbounds.nnls.scaled import Partial, Scaled, Solution, solve_in_chunks
+from inbounds.nnls.nearest import indices, nearest_optimum, nearest_solution
+from inbounds.nnls.rank import clear_rank
+from inbounds.nnls.scaled import EPS, GOOD, Partial, Scaled, Solution, solve_in_chunks
 
 FINE = 1e-14  # certificates below this are rounding
 ROUNDS = 4  # of refinement
@@ -58,8 +59,10 @@ def _optimum(problem: Scaled, engine: Engine) -> Partial:
         y, nit, live = nearest_solution(problem, engine)
     if not live.any():
         return y, nit, ~live
-    A, b, low, high, size = problem.A, problem.b, problem.low, problem.high, problem.size
-    found, steps, rank = engine.descend(A, b, low, high, size, indices(live))
+    if problem.eps > EPS:
+        problem = problem._replace(A=clear_rank(problem.A, problem.eps))
+    scale = torch.maximum(problem.size, problem.length)
+    found, steps, rank = engine.descend(problem.A, problem.b, problem.low, problem.high, scale, indices(live))
     better = live & ~(problem.certificate(found) > problem.certificate(y))
     y = torch.where(better.unsqueeze(-1), found, y)
     z, more, missed = nearest_optimum(problem, y, live, rank, engine)
@@ -74,10 +77,12 @@ def _pivot(problem: Scaled, engine: Engine) -> Partial:
     """
     y = problem.into_box(torch.zeros_like(problem.low))
     G = problem.A.mT @ problem.A
+    G = G + torch.diag_embed((G.diagonal(dim1=-2, dim2=-1) == 0).to(G.dtype))  # zero columns, fixed at 0
     H, singular = torch.linalg.inv_ex(G)
     condition = torch.linalg.matrix_norm(G, 1) * torch.linalg.matrix_norm(H, 1)
     safe = (singular == 0) & (condition <= SAFE)  # False where the condition is NaN
-    live = safe.repeat_interleave(len(y) // len(safe))
+    safe_rows = safe.repeat_interleave(len(y) // len(safe))
+    live = safe_rows.clone()
     H = torch.where(safe.unsqueeze(-1).unsqueeze(-1), H, 0.0)
     nit = torch.zeros(len(y), dtype=torch.int64, device=y.device)
     gradient = problem.gradient(y)
@@ -97,4 +102,4 @@ def _pivot(problem: Scaled, engine: Engine) -> Partial:
         gradient = torch.where(live.unsqueeze(-1), gradient_moved, gradient)
         value = torch.where(live, value_moved, value)
         nit = nit + taken.abs()
-    return y, nit, ~(value <= GOOD)
+    return y, nit, ~(safe_rows & (value <= GOOD))  # unsafe: there may be other optima

@@ -5,12 +5,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from inbounds.nnls.engine import Engine
-from inbounds.nnls.scaled import Partial, Scaled
+from inbounds.nnls.rank import independent_rows
+from inbounds.nnls.scaled import GOOD, Partial, Scaled
 
-GOOD = 1e-12  # certificates above this call for another way
 TIGHT = 1e-12  # a gradient below this fraction of the largest is zero
-INDEPENDENT = 1e-12  # ratio of squared pivots under which rows may be dependent
 CLOSE = 1e-8  # a residual below this fraction of b may be none
+SAME = 1e-12  # of the prior: points this near to each other are one
 GLANCE = 15  # Newton steps after which a right-hand side is taken to be out of reach
 PATIENCE = 300  # Newton steps where the right-hand side is known to be within reach
 
@@ -21,7 +21,7 @@ def nearest_solution(problem: Scaled, engine: Engine) -> Partial:
     With fewer rows than columns there usually are, and then they are the optima.
     """
     every = torch.arange(len(problem.b), device=problem.b.device)
-    R, p = _independent_rows(problem, problem.b)
+    R, p = independent_rows(problem.A, problem.b, problem.eps)
     y, steps = engine.nearest(R, problem.weight, problem.prior, p, problem.low, problem.high, GLANCE, every)
     return y, steps.abs(), ~((steps >= 0) & (problem.certificate(y) <= GOOD))
 
@@ -39,46 +39,40 @@ def nearest_optimum(
     all of them. There is another optimum only if the remaining columns are more than their rank; `rank` is
     that of the variables inside the box.
     """
-    image, gradient = problem.times(problem.A, y), problem.gradient(y)
-    close = (image - problem.b).abs().amax(-1) <= CLOSE * problem.b.abs().amax(-1)
+    gradient = problem.gradient(y)
+    close = (problem.times(problem.A, y) - problem.b).abs().amax(-1) <= CLOSE * problem.b.abs().amax(-1)
     movable = problem.low < problem.high
-    tight = (gradient.abs() <= TIGHT * problem.size.unsqueeze(-1)) & movable
+    zero = torch.maximum(TIGHT * problem.size, problem.rounding(y)).unsqueeze(-1)
+    tight = (gradient.abs() <= zero) & movable
     missed = live & (close | (tight.sum(-1) > rank))
     bar = (10 * problem.certificate(y, gradient)).clamp(min=GOOD)
     nit = torch.zeros_like(rank)
+    if not missed.any():
+        return y, nit, missed
+    R, p = independent_rows(problem.A, problem.b, problem.eps)
+    image = problem.times(R, y)
     # Where y all but reaches b, b itself is the better target: the small entries of A y are rounding.
-    for rows, target, free in ((missed & close, problem.b, movable), (missed, image, tight)):
+    for rows, target, free in ((missed & close, p, movable), (missed, image, tight)):
         rows = rows & missed & (free.sum(-1) > rank)
         if not rows.any():
             continue
         low, high = torch.where(free, problem.low, y), torch.where(free, problem.high, y)
-        R, p = _independent_rows(problem, target)
-        z, steps = engine.nearest(R, problem.weight, problem.prior, p, low, high, PATIENCE, indices(rows))
+        z, steps = engine.nearest(R, problem.weight, problem.prior, target, low, high, PATIENCE, indices(rows))
         found = rows & (steps >= 0) & (problem.certificate(z) <= bar)
         y = torch.where(found.unsqueeze(-1), z, y)
         missed, nit = missed & ~found, nit + steps.abs()
     missed &= tight.sum(-1) > rank
-    for row in indices(missed):  # columns close to dependent, but not: y was the only optimum
-        columns = problem.A[row // (len(y) // len(problem.A))][:, tight[row]]
-        missed[row] = torch.linalg.matrix_rank(columns) < columns.shape[-1]
+    if missed.any():
+        low, high = torch.where(tight, problem.low, y), torch.where(tight, problem.high, y)
+        z, steps = engine.project(R, problem.weight, problem.prior, y, low, high, indices(missed))
+        found = missed & (steps >= 0) & (problem.certificate(z) <= bar)
+        # Where y is tiny beside the prior, the way from there to here is too coarse a sum.
+        same = (z - y).abs().amax(-1) <= SAME * problem.prior.abs().amax(-1)
+        y = torch.where(found.unsqueeze(-1), z, y)
+        missed, nit = missed & ~(found | ((steps >= 0) & same)), nit + steps.abs()
     return y, nit, missed
 
 
 def indices(chosen: Bool[Tensor, " c"]) -> Int[Tensor, " r"]:
     """The rows that are True."""
     return torch.nonzero(chosen).squeeze(-1)
-
-
-def _independent_rows(
-    problem: Scaled, b: Float[Tensor, "c m"]
-) -> tuple[Float[Tensor, "g r n"], Float[Tensor, "c r"]]:
-    """R and Qᵀb of A = QR, Q orthonormal: A itself if its rows are independent, else by singular values."""
-    A = problem.A
-    factor, failed = torch.linalg.cholesky_ex(A @ A.mT)
-    pivots = factor.diagonal(dim1=-2, dim2=-1).square()
-    if ((failed == 0) & (pivots.amin(-1) > INDEPENDENT * pivots.amax(-1))).all():
-        return A, b
-    U, values, V = torch.linalg.svd(A, full_matrices=False)
-    noise = max(A.shape[-2:]) * torch.finfo(A.dtype).eps * values[:, :1]
-    values = torch.where(values > noise, values, 0.0).unsqueeze(-1)
-    return values * V, problem.times(U.mT * (values > 0), b)

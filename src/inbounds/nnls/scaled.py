@@ -11,7 +11,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from inbounds.nnls.kkt import scaled_certificate, unit_columns
+from inbounds.nnls.kkt import ROUNDING, column_norms, scaled_certificate, unit_columns
+
+EPS = torch.finfo(torch.float64).eps  # of the computation, whatever the data's dtype
+
+GOOD = 1e-12  # certificates above this call for another way
 
 # y, iterations, and a mark, per row
 Partial = tuple[Float[Tensor, "c n"], Int[Tensor, " c"], Bool[Tensor, " c"]]
@@ -36,6 +40,8 @@ class Scaled(NamedTuple):
     prior: Float[Tensor, "c n"]
     weight: Float[Tensor, "c n"]  # the nearest optimum has the least Σ (y - prior)² / weight; largest entry 1
     size: Float[Tensor, " c"]  # the denominator of the certificate
+    length: Float[Tensor, " c"]  # ‖b‖₂
+    eps: float  # the relative rounding of the data: that of the dtype it came in
 
     def times(self, M: Float[Tensor, "g p q"], v: Float[Tensor, "c q"]) -> Float[Tensor, "c p"]:
         """M v, row by row."""
@@ -45,13 +51,29 @@ class Scaled(NamedTuple):
         """Aᵀ(A y - b)."""
         return self.times(self.A.mT, self.times(self.A, y) - self.b)
 
+    def rounding(self, y: Float[Tensor, "c n"]) -> Float[Tensor, " c"]:
+        """What the gradient at y may be off by; `kkt_residual` has a finer and dearer bound of it."""
+        return ROUNDING * EPS * (self.length + y.abs().sum(-1))
+
     def certificate(
-        self, y: Float[Tensor, "c n"], gradient: Float[Tensor, "c n"] | None = None
+        self,
+        y: Float[Tensor, "c n"],
+        gradient: Float[Tensor, "c n"] | None = None,
+        rounding: Float[Tensor, " c"] | None = None,
     ) -> Float[Tensor, " c"]:
         """`kkt_residual` of every row, at the gradient of y."""
         gradient = self.gradient(y) if gradient is None else gradient
-        y, gradient, low, high = (part.mT.unsqueeze(0) for part in (y, gradient, self.low, self.high))
-        return scaled_certificate(y, gradient, low, high, self.size.unsqueeze(0))[0]
+        rounding = self.rounding(y) if rounding is None else rounding
+        given = (part.mT.unsqueeze(0) for part in (y, gradient, self.low, self.high))
+        return scaled_certificate(*given, self.size.unsqueeze(0), rounding.unsqueeze(0).unsqueeze(0))[0]
+
+    def judged(self, y: Float[Tensor, "c n"]) -> Float[Tensor, " c"]:
+        """The certificate as the dtype of the data can tell it."""
+        value = self.certificate(y)
+        if self.eps <= EPS or not (value > GOOD).any():
+            return value
+        summed = self.length + torch.linalg.vector_norm(self.times(self.A.abs(), y.abs()), dim=-1)
+        return self.certificate(y, rounding=ROUNDING * self.eps * summed)
 
     def into_box(self, y: Float[Tensor, "c n"]) -> Float[Tensor, "c n"]:
         """The point of the box nearest y."""
@@ -82,7 +104,7 @@ def solve_in_chunks(
         return Solution(x, nit, reached, value)
     for some, part in _chunks(groups, columns, A.shape[-2], n, budget):
         given = [v[some, :, part].double() for v in (b, lower, upper, prior, weight)]
-        found = _solve_chunk(A[some].double(), given, optimum)
+        found = _solve_chunk(A[some].double(), given, torch.finfo(b.dtype).eps, optimum)
         x[some, :, part], nit[some, part], reached[some, part], value[some, part] = found
     # Rounding must not leave the box.
     return Solution(torch.minimum(torch.maximum(x, lower), upper), nit, reached, value)
@@ -99,15 +121,18 @@ def _chunks(groups: int, columns: int, m: int, n: int, budget: int) -> Iterator[
 
 
 def _solve_chunk(
-    A: Float[Tensor, "g m n"], given: list[Float[Tensor, "g q k"]], optimum: Callable[[Scaled], Partial]
+    A: Float[Tensor, "g m n"],
+    given: list[Float[Tensor, "g q k"]],
+    eps: float,
+    optimum: Callable[[Scaled], Partial],
 ) -> Solution:
     b, lower, upper, prior, weight = given
     finite = A.isfinite().all(-1).all(-1, keepdim=True) & b.isfinite().all(-2)
     finite = finite & prior.isfinite().all(-2) & weight.isfinite().all(-2)
     unit, norms = unit_columns(torch.where(A.isfinite(), A, 0.0))
-    problem = _scaled(unit, norms, given, finite.unsqueeze(-2))
+    problem = _scaled(unit, norms, given, finite.unsqueeze(-2), eps)
     y, nit, reached = optimum(problem)
-    value = problem.certificate(y)
+    value = problem.judged(y)
 
     columns = finite.shape[-1]
     y, low, high = (part.unflatten(0, (-1, columns)).mT for part in (y, problem.low, problem.high))
@@ -125,6 +150,7 @@ def _scaled(
     norms: Float[Tensor, "g n 1"],
     given: list[Float[Tensor, "g q k"]],
     finite: Bool[Tensor, "g 1 k"],
+    eps: float,
 ) -> Scaled:
     b, lower, upper, prior, weight = given
     # Zero columns are fixed at 0 here.
@@ -134,7 +160,8 @@ def _scaled(
     relative = norms / norms.amax(-2, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)
     shares = _as_rows(torch.where(finite, relative.square() * weight, 1.0))
     shares = shares / shares.amax(-1, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)
-    problem = Scaled(unit, right, low, high, start, shares, size=right.new_zeros(len(right)))
+    length = column_norms(right.mT.unsqueeze(0))[0, :, 0]
+    problem = Scaled(unit, right, low, high, start, shares, torch.zeros_like(length), length, eps)
     here = problem.times(unit, problem.into_box(torch.zeros_like(low)))
     pulls = torch.maximum(problem.times(unit.mT, right).abs(), problem.times(unit.mT, here).abs())
     return problem._replace(size=pulls.amax(-1))

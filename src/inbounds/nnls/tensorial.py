@@ -43,7 +43,7 @@ def descend(
     b: Float[Tensor, "c m"],
     low: Float[Tensor, "c n"],
     high: Float[Tensor, "c n"],
-    size: Float[Tensor, " c"],
+    scale: Float[Tensor, " c"],
     rows: Int[Tensor, " r"],
 ) -> tuple[Float[Tensor, "c n"], Int[Tensor, " c"], Int[Tensor, " c"]]:
     """See Engine.
@@ -53,7 +53,7 @@ def descend(
     rank of A; where AᵀA is well above ε, after one or two.
     """
     G = A.mT @ A + PROXIMITY * torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
-    matrices, values = (A, G), (b, low, high, size)
+    matrices, values = (A, G), (b, low, high, scale)
     y, nit = _abreast(_descend, matrices, values, rows, A.shape[-1] * max(A.shape[-2:]))
     free = ((y > low) & (y < high)).to(A.dtype)
     rank = torch.zeros_like(nit)
@@ -75,6 +75,22 @@ def nearest(
 ) -> Solved:
     """See Engine."""
     return _abreast(partial(_nearest, steps=steps), (A,), (weight, prior, p, low, high), rows, A[0].numel())
+
+
+def project(
+    R: Float[Tensor, "g r n"],
+    weight: Float[Tensor, "c n"],
+    prior: Float[Tensor, "c n"],
+    y: Float[Tensor, "c n"],
+    low: Float[Tensor, "c n"],
+    high: Float[Tensor, "c n"],
+    rows: Int[Tensor, " r"],
+) -> Solved:
+    """See Engine. The few rows that come here take one bound at a time: they do so on the CPU."""
+    from inbounds.nnls import compiled
+
+    z, nit = compiled.project(*(value.cpu() for value in (R, weight, prior, y, low, high, rows)))
+    return z.to(y.device), nit.to(y.device)
 
 
 def _abreast(
@@ -163,12 +179,12 @@ def _descend(
     b: Float[Tensor, "c m"],
     low: Float[Tensor, "c n"],
     high: Float[Tensor, "c n"],
-    size: Float[Tensor, " c"],
+    scale: Float[Tensor, " c"],
 ) -> Solved:
     eps = torch.finfo(b.dtype).eps
     y = torch.zeros_like(low).clamp(low, high)
     nit = torch.zeros(len(b), dtype=torch.int64, device=b.device)
-    best, best_y = torch.full_like(size, torch.inf), y
+    best, best_y = torch.full_like(scale, torch.inf), y
     stale = torch.zeros_like(nit)
     for _ in range(PROXIMAL_STEPS):
         w = _times(A.mT, b - _times(A, y))
@@ -177,13 +193,13 @@ def _descend(
         stale = torch.where(error < 0.5 * best, 0, stale + 1)
         best_y = torch.where((error < best).unsqueeze(-1), y, best_y)
         best = torch.minimum(best, error)
-        if ((error <= 4 * eps * size) | (stale > 3)).all():
+        if ((error <= 4 * eps * scale) | (stale > 3)).all():
             break
         side = torch.where(y <= low, LOWER, torch.where(y >= high, UPPER, FREE))
-        step, taken = _pivot(G, w, low - y, high - y, side, 4 * eps * size)
+        step, taken = _pivot(G, w, low - y, high - y, side, 4 * eps * scale)
         nit += taken.abs()
         y = torch.minimum(torch.maximum(y + step, low), high)
-    return best_y, torch.where(best <= 1e-10 * size, nit, -nit)
+    return best_y, torch.where(best <= 1e-10 * scale, nit, -nit)
 
 
 def _nearest(
@@ -197,8 +213,9 @@ def _nearest(
 ) -> Solved:
     diagonal = _times(A.square(), weight)
     diagonal = torch.where(diagonal > 0, diagonal, 1.0)
-    size = p.abs().amax(-1)
     lam, y = torch.zeros_like(p), prior.clamp(low, high)
+    size = p.abs().amax(-1)
+    size = torch.where(size > 0, size, y.abs().amax(-1))
     best, best_y = torch.full_like(size, torch.inf), y
     stalled = torch.zeros(len(p), dtype=torch.int64, device=p.device)
     nit = torch.zeros_like(stalled)
@@ -275,4 +292,4 @@ def _root(
     return torch.where(unreached, torch.inf, answer)
 
 
-ENGINE = Engine(pivot, descend, nearest)
+ENGINE = Engine(pivot, descend, nearest, project)

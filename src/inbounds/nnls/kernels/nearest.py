@@ -101,6 +101,9 @@ def nearest_column(A, weight, prior, p, low, high, diagonal, y, lam, M, L, u, we
     size = 0.0
     for i in range(m):
         size = max(size, abs(p[i]))
+    if size == 0.0:
+        for j in range(n):
+            size = max(size, abs(min(max(prior[j], low[j]), high[j])))
     best = np.inf
     stalled = 0
     graded = is_graded(weight)
