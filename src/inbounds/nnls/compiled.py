@@ -64,9 +64,9 @@ def nearest(
     weight: Float[Tensor, "c n"],
     prior: Float[Tensor, "c n"],
     p: Float[Tensor, "c m"],
+    steps: int,
     low: Float[Tensor, "c n"],
     high: Float[Tensor, "c n"],
-    steps: int,
     rows: Int[Tensor, " r"],
 ) -> Solved:
     """See Engine."""
@@ -82,7 +82,7 @@ def nearest(
 
 
 def project(
-    R: Float[Tensor, "g r n"],
+    R: Float[Tensor, "g m n"],
     weight: Float[Tensor, "c n"],
     prior: Float[Tensor, "c n"],
     y: Float[Tensor, "c n"],

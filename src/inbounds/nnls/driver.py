@@ -81,6 +81,13 @@ def solve_banded(problem: Problem, prior: Float[Tensor, "g n k"] | None) -> Foun
     return Found(*solve_columns(problem.A[0], problem.b, prior="flat" if prior is None else prior))
 
 
+def left_over(found: Found) -> bool:
+    """Whether the banded solver left a right-hand side unsolved, where that can be looked at."""
+    if is_functorch_wrapped_tensor(found.converged):
+        return False
+    return bool((~found.converged & ~found.x.isnan().any(dim=-2)).any())
+
+
 def solve(
     problem: Problem,
     lower: Float[Tensor, "g n k"],

@@ -23,7 +23,7 @@ class Engine(NamedTuple):
         descend(A, b, low, high, scale, rows): min ‖A y - b‖ in the box for any A with unit columns, until
             gradients are rounding beside `scale`. Third, the number of independent columns among the variables
             that are strictly inside the box.
-        nearest(A, weight, prior, p, low, high, steps, rows): the y in the box with A y = p that minimises
+        nearest(A, weight, prior, p, steps, low, high, rows): the y in the box with A y = p that minimises
             Σ (y - prior)² / weight, if there is one. Fast, but may come to no end.
         project(R, weight, prior, y, low, high, rows): the z in the box with R z = R y that minimises
             Σ (z - prior)² / weight, from a y in the box. Sure.

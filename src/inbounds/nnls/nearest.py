@@ -1,5 +1,7 @@
 """Which optimum: the nearest to the prior of the points that reach a right-hand side, or of all optima."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -12,7 +14,7 @@ TIGHT = 1e-12  # a gradient below this fraction of the largest is zero
 CLOSE = 1e-8  # a residual below this fraction of b may be none
 SAME = 1e-12  # of the prior: points this near to each other are one
 GLANCE = 15  # Newton steps after which a right-hand side is taken to be out of reach
-PATIENCE = 300  # Newton steps where the right-hand side is known to be within reach
+PATIENCE = 60  # Newton steps where the right-hand side is known to be within reach, before the sure way
 
 
 def nearest_solution(problem: Scaled, engine: Engine) -> Partial:
@@ -22,7 +24,7 @@ def nearest_solution(problem: Scaled, engine: Engine) -> Partial:
     """
     every = torch.arange(len(problem.b), device=problem.b.device)
     R, p = independent_rows(problem.A, problem.b, problem.eps)
-    y, steps = engine.nearest(R, problem.weight, problem.prior, p, problem.low, problem.high, GLANCE, every)
+    y, steps = engine.nearest(R, problem.weight, problem.prior, p, GLANCE, problem.low, problem.high, every)
     return y, steps.abs(), ~((steps >= 0) & (problem.certificate(y) <= GOOD))
 
 
@@ -44,33 +46,33 @@ def nearest_optimum(
     movable = problem.low < problem.high
     zero = torch.maximum(TIGHT * problem.size, problem.rounding(y)).unsqueeze(-1)
     tight = (gradient.abs() <= zero) & movable
-    missed = live & (close | (tight.sum(-1) > rank))
+    several = tight.sum(-1) > rank
+    missed = live & (close | several)
     bar = (10 * problem.certificate(y, gradient)).clamp(min=GOOD)
     nit = torch.zeros_like(rank)
     if not missed.any():
         return y, nit, missed
     R, p = independent_rows(problem.A, problem.b, problem.eps)
-    image = problem.times(R, y)
+    image, given = problem.times(R, y), (R, problem.weight, problem.prior)
     # Where y all but reaches b, b itself is the better target: the small entries of A y are rounding.
-    for rows, target, free in ((missed & close, p, movable), (missed, image, tight)):
-        rows = rows & missed & (free.sum(-1) > rank)
+    attempts = (
+        (close & (movable.sum(-1) > rank), movable, partial(engine.nearest, *given, p, PATIENCE)),
+        (several, tight, partial(engine.nearest, *given, image, PATIENCE)),
+        (several, tight, partial(engine.project, *given, y)),
+    )
+    for rows, free, attempt in attempts:
+        rows = rows & missed
         if not rows.any():
             continue
         low, high = torch.where(free, problem.low, y), torch.where(free, problem.high, y)
-        z, steps = engine.nearest(R, problem.weight, problem.prior, target, low, high, PATIENCE, indices(rows))
-        found = rows & (steps >= 0) & (problem.certificate(z) <= bar)
+        z, steps = attempt(low, high, indices(rows))
+        ended = rows & (steps >= 0)
+        found = ended & (problem.certificate(z) <= bar)
+        # Where y is tiny beside the prior, z is a sum too coarse to be as good: it may still say that y is it.
+        here = ended & ((z - y).abs().amax(-1) <= SAME * problem.prior.abs().amax(-1))
         y = torch.where(found.unsqueeze(-1), z, y)
-        missed, nit = missed & ~found, nit + steps.abs()
-    missed &= tight.sum(-1) > rank
-    if missed.any():
-        low, high = torch.where(tight, problem.low, y), torch.where(tight, problem.high, y)
-        z, steps = engine.project(R, problem.weight, problem.prior, y, low, high, indices(missed))
-        found = missed & (steps >= 0) & (problem.certificate(z) <= bar)
-        # Where y is tiny beside the prior, the way from there to here is too coarse a sum.
-        same = (z - y).abs().amax(-1) <= SAME * problem.prior.abs().amax(-1)
-        y = torch.where(found.unsqueeze(-1), z, y)
-        missed, nit = missed & ~(found | ((steps >= 0) & same)), nit + steps.abs()
-    return y, nit, missed
+        missed, nit = missed & ~(found | here), nit + steps.abs()
+    return y, nit, missed & several
 
 
 def indices(chosen: Bool[Tensor, " c"]) -> Int[Tensor, " r"]:

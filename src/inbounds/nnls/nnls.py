@@ -26,16 +26,17 @@ def nnls(
 
     Methods, and which optimum they return where there are several:
 
-    - "dense": exact, for any matrix of any rank. The optimum nearest to `prior` (‖x - prior‖₂ least);
-      without a prior, the minimum-norm one. Where the lengths of A's columns differ by more than about 1e6,
-      float64 may not tell which that is: then an optimum is returned, and counts as not converged.
+    - "dense": exact, for any matrix of any rank; the rank is what A's dtype can tell, so float32 columns that
+      depend on each other but for their rounding do depend. The optimum nearest to `prior` (‖x - prior‖₂
+      least); without a prior, the minimum-norm one. Where the lengths of A's columns differ by more than about
+      1e6, float64 may not tell which that is: then an optimum is returned, and counts as not converged.
     - "banded": exact, in time linear in the size of A, for a non-negative A each of whose columns touches at
       most two adjacent rows, such as a mel filter bank. The same optimum as "dense".
     - "lbfgsb": L-BFGS-B, every right-hand side a problem of its own, until its certificate is `tol`. On the
       dual (m variables) the optimum nearest to `prior`, for every b that some x >= 0 meets; other columns are
       passed on to the primal. On the primal (n variables) an optimum near the clamped least-squares solution.
-    - "auto": "banded" if A has that structure (not looked at under torch.compile), else "dense", or "lbfgsb"
-      if both m and n exceed 4096.
+    - "auto": "banded" if A has that structure (not looked at under torch.compile) and that comes to an end,
+      else "dense", or "lbfgsb" if both m and n exceed 4096.
 
     Differentiable, any number of times, with respect to A, b and prior, on the variables that are positive;
     works under vmap, torch.compile(fullgraph=True) and torch.export.
@@ -74,10 +75,11 @@ def nnls(
     options = driver.options_of(given, METHODS, method, tol, maxiter, dual)
     start = driver.prior_of(given, prior)
     lower, upper = bounds_of(given, (0.0, None))
+    if options.method == "banded" and tol is not None:
+        raise ValueError('tol is no option of method="banded", which stops at rounding')
+    found = None
     if options.method == "banded" or (options.method == "auto" and driver.has_bands(given)):
-        if tol is not None and options.method == "banded":
-            raise ValueError('tol is no option of method="banded", which stops at rounding')
         found = driver.solve_banded(given, None if prior is None else start)
-    else:
+    if found is None or (options.method == "auto" and driver.left_over(found)):
         found = driver.solve(given, lower, upper, start, options)
     return driver.answer(given, found, lower, upper, b.dtype, full_output)

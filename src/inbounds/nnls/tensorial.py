@@ -68,9 +68,9 @@ def nearest(
     weight: Float[Tensor, "c n"],
     prior: Float[Tensor, "c n"],
     p: Float[Tensor, "c m"],
+    steps: int,
     low: Float[Tensor, "c n"],
     high: Float[Tensor, "c n"],
-    steps: int,
     rows: Int[Tensor, " r"],
 ) -> Solved:
     """See Engine."""
@@ -78,7 +78,7 @@ def nearest(
 
 
 def project(
-    R: Float[Tensor, "g r n"],
+    R: Float[Tensor, "g m n"],
     weight: Float[Tensor, "c n"],
     prior: Float[Tensor, "c n"],
     y: Float[Tensor, "c n"],
