@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.optimize
 import torch
 
 from inbounds import kkt_residual, lsq_linear, nnls
@@ -22,7 +23,7 @@ def on_faces(lower, upper):
 
 
 def best_of(A, target, lower, upper, prior, exactly):
-    """The x in the box with least ‖A x - target‖; of those with A x = target, if `exactly`, the nearest to prior."""
+    """The x in the box with least ‖A x - target‖; if `exactly`, the one with A x = target nearest to prior."""
     best, least = None, np.inf
     for free, x in on_faces(lower, upper):
         base = np.where(free, prior if exactly else 0.0, x)
@@ -44,7 +45,7 @@ def nearest_optimum(A, b, lower, upper, prior):
 
 
 def deficient(seed):
-    """A small A of any rank, with zero, repeated and opposed columns and rows; b of any kind; a box; a prior."""
+    """A small A of any rank, with zero, repeated and opposed columns and rows; any b; a box; a prior."""
     rng = np.random.default_rng(seed)
     m, n = rng.integers(1, 7), rng.integers(1, 5)
     rank = rng.integers(0, min(m, n) + 1)
@@ -101,6 +102,27 @@ def test_the_projection_alone():
         z, steps = compiled.project(*given, torch.tensor([0]))
         assert steps[0] > 0
         np.testing.assert_allclose(z[0], expected, atol=1e-9, err_msg=f"seed {seed}")
+
+
+def test_larger_projections_meet_their_conditions(rng):
+    """y + Aᵀλ + μ = prior, where μ pushes at bounds only: the multipliers exist, by SciPy's BVLS."""
+    for n in (12, 20, 30):
+        A = torch.randn(4, n, generator=rng, dtype=torch.float64)
+        prior = 3 * torch.randn(5, n, generator=rng, dtype=torch.float64)
+        y = torch.rand(5, n, generator=rng, dtype=torch.float64).round(decimals=1)
+        low, high = torch.zeros(5, n).double(), torch.ones(5, n).double()
+        z, steps = compiled.project(A[None], torch.ones(5, n).double(), prior, y, low, high, torch.arange(5))
+        assert (steps > 0).all()
+        assert ((z >= 0) & (z <= 1)).all()
+        torch.testing.assert_close(z @ A.T, y @ A.T, rtol=0, atol=1e-12)
+        for row, wanted in zip(z, prior, strict=True):
+            down, up = np.eye(n)[:, row <= 1e-12], -np.eye(n)[:, row >= 1 - 1e-12]
+            least = np.r_[np.full(4, -np.inf), np.zeros(down.shape[1] + up.shape[1])]
+            push = (row - wanted).numpy()
+            found = scipy.optimize.lsq_linear(
+                np.hstack([A.T, down, up]), push, (least, np.inf), method="bvls"
+            )
+            np.testing.assert_allclose(np.hstack([A.T, down, up]) @ found.x, push, atol=1e-9)
 
 
 def test_nothing_to_do_is_not_taken_for_the_nearest():

@@ -21,8 +21,8 @@ class Engine(NamedTuple):
         pivot(G, H, w, low, high, tolerance, rows): the step d of min ½ dᵀG d - wᵀd in the box, G = H⁻¹ and
             well conditioned, for the named rows; zero elsewhere.
         descend(A, b, low, high, scale, rows): min ‖A y - b‖ in the box for any A with unit columns, until
-            gradients are rounding beside `scale`. Third, the number of independent columns among the variables
-            that are strictly inside the box.
+            gradients are rounding beside `scale`. Third, the number of independent columns among the
+            variables that are strictly inside the box.
         nearest(A, weight, prior, p, steps, low, high, rows): the y in the box with A y = p that minimises
             Σ (y - prior)² / weight, if there is one. Fast, but may come to no end.
         project(R, weight, prior, y, low, high, rows): the z in the box with R z = R y that minimises

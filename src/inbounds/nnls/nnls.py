@@ -28,8 +28,8 @@ def nnls(
 
     - "dense": exact, for any matrix of any rank; the rank is what A's dtype can tell, so float32 columns that
       depend on each other but for their rounding do depend. The optimum nearest to `prior` (‖x - prior‖₂
-      least); without a prior, the minimum-norm one. Where the lengths of A's columns differ by more than about
-      1e6, float64 may not tell which that is: then an optimum is returned, and counts as not converged.
+      least); without a prior, the minimum-norm one. Where the lengths of A's columns differ by more than
+      about 1e6, float64 may not tell which that is: then an optimum is returned, and counts as not converged.
     - "banded": exact, in time linear in the size of A, for a non-negative A each of whose columns touches at
       most two adjacent rows, such as a mel filter bank. The same optimum as "dense".
     - "lbfgsb": L-BFGS-B, every right-hand side a problem of its own, until its certificate is `tol`. On the

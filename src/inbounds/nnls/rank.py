@@ -33,8 +33,8 @@ def clear_rank(A: Float[Tensor, "g m n"], eps: float) -> Float[Tensor, "g m n"]:
 def decomposition(A: Float[Tensor, "g m n"], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """The singular values of A, those that are rounding set to zero, with their vectors.
 
-    Independent rounding errors in the entries of m x n unit columns have a norm of about (1 + √(n / m)) eps / 4;
-    the decomposition itself errs by the largest value's last places.
+    Independent rounding errors in the entries of n unit columns of length m have a norm of about
+    (1 + √(n / m)) eps / 4; the decomposition itself errs by the largest value's last places.
     """
     U, values, V = torch.linalg.svd(A, full_matrices=False)
     m, n = A.shape[-2:]

@@ -59,7 +59,6 @@ def make_room(j, sign, d, below, above, Q, R, size, equalities, active, beta, u,
 
     Returns the number of active normals left, and False where they leave no way to go.
     """
-    n = d.size
     while True:
         z[:] = 0.0  # the normal sign e_j is N r + z, z orthogonal to N
         z[j] = sign
@@ -89,7 +88,7 @@ def make_room(j, sign, d, below, above, Q, R, size, equalities, active, beta, u,
 
 @kernel()
 def project_row(C, v, below, above, d, Q, R, active, beta, u, z, r):
-    """D of one row, v as above; returns the number of bounds made to hold, negated where none was left to try."""
+    """D of one row, v as above; returns the number of rounds, negated where it came to no end."""
     n = v.size
     size = 0
     for i in range(C.shape[0]):
@@ -123,9 +122,9 @@ def project_row(C, v, below, above, d, Q, R, active, beta, u, z, r):
 
 @kernel()
 def project_rows(R, weight, prior, low, high, Y, nit, rows, start, stop):
-    """Move the rows of Y named by rows[start:stop] to the nearest points; those that fail stay, with a negative nit.
+    """Move the rows of Y named by rows[start:stop] to the nearest points.
 
-    R is (g, r, n); the others have a row per right-hand side.
+    R is (g, r, n); the others have a row per right-hand side. A row that comes to no end stays, its nit negative.
     """
     m, n = R.shape[1], R.shape[2]
     each = Y.shape[0] // R.shape[0]
