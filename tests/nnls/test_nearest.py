@@ -23,7 +23,7 @@ def on_faces(lower, upper):
 
 
 def best_of(A, target, lower, upper, prior, exactly):
-    """The x in the box with least ‖A x - target‖; if `exactly`, the one with A x = target nearest to prior."""
+    """The x in the box with least ‖A x - target‖; if `exactly`, that with A x = target nearest to prior."""
     best, least = None, np.inf
     for free, x in on_faces(lower, upper):
         base = np.where(free, prior if exactly else 0.0, x)

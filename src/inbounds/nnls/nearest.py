@@ -68,7 +68,7 @@ def nearest_optimum(
         z, steps = attempt(low, high, indices(rows))
         ended = rows & (steps >= 0)
         found = ended & (problem.certificate(z) <= bar)
-        # Where y is tiny beside the prior, z is too coarse a sum to be as good; it may still say that y is it.
+        # Where y is tiny beside the prior, z is too coarse a sum to be as good; it may still say y is it.
         here = ended & ((z - y).abs().amax(-1) <= SAME * problem.prior.abs().amax(-1))
         y = torch.where(found.unsqueeze(-1), z, y)
         missed, nit = missed & ~(found | here), nit + steps.abs()

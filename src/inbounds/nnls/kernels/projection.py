@@ -124,7 +124,7 @@ def project_row(C, v, below, above, d, Q, R, active, beta, u, z, r):
 def project_rows(R, weight, prior, low, high, Y, nit, rows, start, stop):
     """Move the rows of Y named by rows[start:stop] to the nearest points.
 
-    R is (g, r, n); the others have a row per right-hand side. A row that comes to no end stays, its nit negative.
+    R is (g, r, n); the others have a row per right-hand side. A row that comes to no end stays, nit negative.
     """
     m, n = R.shape[1], R.shape[2]
     each = Y.shape[0] // R.shape[0]
