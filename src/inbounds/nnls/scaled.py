@@ -64,8 +64,9 @@ class Scaled(NamedTuple):
         """`kkt_residual` of every row, at the gradient of y."""
         gradient = self.gradient(y) if gradient is None else gradient
         rounding = self.rounding(y) if rounding is None else rounding
-        given = (part.mT.unsqueeze(0) for part in (y, gradient, self.low, self.high))
-        return scaled_certificate(*given, self.size.unsqueeze(0), rounding.unsqueeze(0).unsqueeze(0))[0]
+        y, gradient, low, high = (part.mT.unsqueeze(0) for part in (y, gradient, self.low, self.high))
+        size, rounding = self.size.unsqueeze(0), rounding.unsqueeze(0).unsqueeze(0)
+        return scaled_certificate(y, gradient, low, high, size, rounding)[0]
 
     def judged(self, y: Float[Tensor, "c n"]) -> Float[Tensor, " c"]:
         """The certificate as the dtype of the data can tell it."""
