@@ -14,7 +14,7 @@ from torch import Tensor
 from inbounds.nnls.bands import Bands
 from inbounds.nnls.cone import project, touches_zero
 from inbounds.nnls.newton import Choice, Found, newton
-from inbounds.nnls.prior import starting_point
+from inbounds.nnls.prior import starting_point, warm_start
 
 
 class Solver(Protocol):
@@ -111,7 +111,9 @@ def _attempt(
         else:
             free = ~touches_zero(bands, b)
         start, weight = start * free, weight * free
-    found = solver(bands, b, start, weight, choice, scaled_ridge(b, exponent, choice))
+    ridge = scaled_ridge(b, exponent, choice)
+    start, dual = warm_start(bands.matrix, b, start, choice)
+    found = solver(bands, b - ridge * dual, start, weight, choice, ridge)
     x = torch.where(sound, times_two_to(exponent, found.x), torch.nan)
-    dual = times_two_to(choice.dual_power * exponent, found.dual)
+    dual = times_two_to(choice.dual_power * exponent, dual + found.dual)
     return Found(x, dual, found.nit, found.converged & sound[:, 0])

@@ -3,9 +3,11 @@
     F(λ) = A x(Aᵀλ) + ε λ - b = 0,       F'(λ) = A D Aᵀ + ε I tridiagonal,       D = dx/du ≥ 0
 
 F is the gradient of a convex function of λ, so along a Newton direction its slope F·d rises monotonically
-through zero. A step is taken when that slope is negative or has at most half its first size; else the zero of
-the secant within the bracket is tried. One round evaluates one trial λ of every frame, whether it is taken or
-shortened.
+through zero; see search.py for the step. One round evaluates one trial λ of every frame, whether it is taken
+or not.
+
+The family x(λ) of "kl" and "is" does not change when its x₀ is replaced by one of its own members and λ is
+counted from there. Every few rounds that is done, so that λ stays small and its rounding harmless.
 """
 
 from typing import NamedTuple
@@ -15,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from inbounds.nnls import distances
+from inbounds.nnls import distances, search
 from inbounds.nnls.bands import Bands
 from inbounds.nnls.tridiagonal import solve_tridiagonal
 
@@ -35,10 +37,13 @@ class Goal(NamedTuple):
     rounds: int
 
 
+# A float32 frame that is not done to the letter has a second attempt in float64.
 GOALS = {
-    torch.float32: Goal(tolerance=1e-6, enough=4.0, last=0.0, damping=1e-6, rounds=40),
+    torch.float32: Goal(tolerance=1e-6, enough=1.0, last=0.0, damping=1e-6, rounds=40),
     torch.float64: Goal(tolerance=1e-14, enough=1e5, last=1e-7, damping=1e-12, rounds=400),
 }
+# Rounds between two changes of the x₀ that "kl" and "is" count from.
+RECENTRE = 4
 
 
 class Choice(NamedTuple):
@@ -89,16 +94,17 @@ def newton(
 ) -> Found:
     """Solve every frame's F(λ) = 0 from λ = 0, in b's dtype."""
     matrix, distance = bands.matrix, choice.distance
-    goal, eps = GOALS[b.dtype], torch.finfo(b.dtype).eps
+    goal, eps, tiny = GOALS[b.dtype], torch.finfo(b.dtype).eps, torch.finfo(b.dtype).tiny
+    start = torch.zeros_like(b)  # where λ is counted from
     dual, direction = torch.zeros_like(b), torch.zeros_like(b)
-    step, first_slope = torch.ones_like(b[:, :1]), torch.zeros_like(b[:, :1])
+    line = search.begin(torch.zeros_like(b[:, :1]))
     diagonal0 = size0 = b  # set in the first round
     x = prior
     converged = torch.zeros(b.shape[0], dtype=torch.bool, device=b.device)
     nit = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
     error = largest = torch.full_like(b[:, 0], torch.inf)
     for round_ in range(goal.rounds):
-        trial = dual + step * direction
+        trial = dual + line.step * direction
         u = trial @ matrix
         trial_x = distances.primal(u, prior, weight, distance)
         level = trial_x @ matrix.mT
@@ -106,33 +112,33 @@ def newton(
         diagonal, beside = gram(matrix, distances.slope(trial_x, u, prior, weight, distance))
         if round_ == 0:
             diagonal0, size0 = diagonal, level
-        slope = (F * direction).sum(dim=1, keepdim=True)
-        finite = torch.isfinite(F).all(dim=1, keepdim=True)
-        taken = finite & (slope <= 0.5 * first_slope.abs()) & ~converged[:, None]
 
-        # Terms of opposite sign that cancel in F leave this much of themselves.
+        # Terms of opposite sign that cancel in F leave this much of themselves; b is at most about 1.
         magnitude = trial.abs()
         rounding = size0 + diagonal * magnitude + beside * pad(magnitude[:, 1:], (0, 1))
         rounding = rounding + pad((beside * magnitude)[:, :-1], (1, 0))
-        scale = goal.tolerance * b.abs() + 4 * eps * rounding
-        scale = torch.minimum(scale, 3.0 * goal.tolerance * b.abs() + eps)  # b is at most about 1
-        new_error = (F.abs() / scale.clamp(min=torch.finfo(b.dtype).tiny)).amax(dim=1)
-        met = (new_error <= 1.0) | ((new_error <= goal.enough) & (new_error > 0.5 * error))
+        scale = goal.tolerance * b.abs() + eps * (4.0 * rounding).clamp(max=1.0)
+        new_error = (F.abs() / scale.clamp(min=tiny)).amax(dim=1)
 
+        slope = (F * direction).sum(dim=1, keepdim=True)
+        good, line = search.judge(line, slope, torch.isfinite(F).all(dim=1, keepdim=True))
+        taken = (good | (new_error <= 1.0)[:, None]) & ~converged[:, None]
+        met = (new_error <= 1.0) | ((new_error <= goal.enough) & (new_error > 0.5 * error))
+        stuck = ~taken[:, 0] & (error <= goal.enough)  # in rounding
         dual = torch.where(taken, trial, dual)
         x = torch.where(taken, trial_x, x)
         error = torch.where(taken[:, 0], new_error, error)
         largest = torch.where(taken[:, 0], F.abs().amax(dim=1), largest)
         nit += (taken[:, 0] & ~met).long()
-        converged = converged | (taken[:, 0] & met)
+        converged = converged | (taken[:, 0] & met) | stuck
         if bool(converged.all()):
             break
         # Where the free columns leave a direction without slope, the damping makes the step in it long, and
         # the line search ends it where other columns become free; at a solution there is nothing to move for.
-        damping = (goal.damping * diagonal0).clamp(min=torch.finfo(b.dtype).tiny)
+        damping = (goal.damping * diagonal0).clamp(min=tiny)
         newton_step = -solve_tridiagonal(diagonal + ridge + damping, beside, F, damping)
-        secant = torch.where(finite, first_slope / (first_slope - slope), 0.1).clamp(0.05, 0.8)
         direction = torch.where(taken, newton_step, direction)
-        first_slope = torch.where(taken, (F * newton_step).sum(dim=1, keepdim=True), first_slope)
-        step = torch.where(taken, 1.0, step * secant)
-    return Found(x, dual, nit, converged | (largest <= goal.last))
+        line = search.restart(line, taken, (F * newton_step).sum(dim=1, keepdim=True))
+        if distance != "quadratic" and round_ % RECENTRE == RECENTRE - 1:
+            prior, b, start, dual = x, b - ridge * dual, start + dual, torch.zeros_like(dual)
+    return Found(x, start + dual, nit, converged | (largest <= goal.last))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from inbounds.nnls import distances
 from inbounds.nnls.bands import Place
 from inbounds.nnls.newton import Choice
 
@@ -31,6 +32,26 @@ def starting_point(
         shape = envelope(matrix, b, place)
         return shape if given is None else torch.maximum(given, LIFT * shape)
     return mean_level(matrix, b) if choice.positive else b.new_zeros(b.shape[0], matrix.shape[1])
+
+
+def warm_start(
+    matrix: Float[Tensor, "m n"], b: Float[Tensor, "b m"], start: Float[Tensor, "b n"], choice: Choice
+) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b m"]]:
+    """A member x(λ) of the family of x₀ = start that has the levels of b, roughly, and its λ.
+
+    For the flat priors of "kl" and "is", which are decades off. λ[j] is what brings a column of row j alone
+    to that row's level. It is divided by the largest column sum, so that between two rows x is a mean of their
+    levels, geometric in "kl" and harmonic in "is", and lies in the domain of "is".
+    """
+    if choice.distance == "quadratic" or choice.prior != "flat":
+        return start, torch.zeros_like(b)
+    flat = start.amax(dim=1, keepdim=True)
+    reach = torch.where(matrix > 0.0, matrix.sum(dim=0), 0.0).amax(dim=1)
+    known = (flat > 0.0) & (reach > 0.0)
+    flat, level = torch.where(known, flat, 1.0), torch.where(known, levels(matrix, b), 1.0)
+    dual = torch.log(level / flat) if choice.distance == "kl" else 1.0 / flat - 1.0 / level
+    dual = dual / torch.where(reach > 0.0, reach, 1.0)
+    return distances.primal(dual @ matrix, start, torch.ones_like(start), choice.distance), dual
 
 
 def levels(matrix: Float[Tensor, "m n"], b: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
