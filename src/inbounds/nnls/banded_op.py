@@ -1,11 +1,12 @@
 """The banded solve as an operator of PyTorch's, so that compile, export, autograd and vmap know it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from inbounds import _checks
+from inbounds import _checks, _memory
 from inbounds.nnls.banded_cpu import Answer, solve_cpu
 from inbounds.nnls.banded_grad import transposed
 from inbounds.nnls.bands import Bands, bands
@@ -35,7 +36,7 @@ def banded_nnls(
     """
     if if_negative and bool((b < 0.0).any()):
         raise ValueError(f"{if_negative}; {_checks.violations(b < 0.0)}")
-    answer = _empty(matrix, b, keep_dual)
+    answer = _empty(matrix, b, keep_dual, _memory.empty)
     choice = Choice(prior_name, distance, relative, ridge)
     bank = structure(matrix).to(torch.float32 if b.dtype.itemsize < 4 else b.dtype)
     engine = solve_cpu if b.device.type == "cpu" else solve_tensor
@@ -69,10 +70,10 @@ def solve_tensor(bands: Bands, b: Tensor, prior: Tensor | None, choice: Choice, 
             answer.dual[item, :, frame] = found.dual.to(answer.dual.dtype)
 
 
-def _empty(matrix: Tensor, b: Tensor, keep_dual: bool) -> Answer:
+def _empty(matrix: Tensor, b: Tensor, keep_dual: bool, empty: Callable[..., Tensor]) -> Answer:
     batch, m, k = b.shape
     return Answer(
-        b.new_empty(batch, matrix.shape[1], k),
+        empty(batch, matrix.shape[1], k, like=b),
         b.new_empty(batch, m, k if keep_dual else 0),
         torch.empty(batch, k, dtype=torch.int64, device=b.device),
         torch.empty(batch, k, dtype=torch.bool, device=b.device),
@@ -81,7 +82,7 @@ def _empty(matrix: Tensor, b: Tensor, keep_dual: bool) -> Answer:
 
 @banded_nnls.register_fake
 def _fake(matrix, b, prior, prior_name, distance, relative, ridge, if_negative, keep_dual):
-    return tuple(_empty(matrix, b, keep_dual))
+    return tuple(_empty(matrix, b, keep_dual, lambda *shape, like: like.new_empty(shape)))
 
 
 def _remember(ctx: Any, inputs: tuple, output: tuple) -> None:

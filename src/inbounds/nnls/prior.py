@@ -40,18 +40,23 @@ def warm_start(
     """A member x(λ) of the family of x₀ = start that has the levels of b, roughly, and its λ.
 
     For the flat priors of "kl" and "is", which are decades off. λ[j] is what brings a column of row j alone
-    to that row's level. It is divided by the largest column sum, so that between two rows x is a mean of their
-    levels, geometric in "kl" and harmonic in "is", and lies in the domain of "is".
+    to that row's level. It is divided by the largest column sum, so that between two rows x is a mean of
+    their levels, geometric in "kl" and harmonic in "is", and lies in the domain of "is".
     """
     if choice.distance == "quadratic" or choice.prior != "flat":
         return start, torch.zeros_like(b)
     flat = start.amax(dim=1, keepdim=True)
-    reach = torch.where(matrix > 0.0, matrix.sum(dim=0), 0.0).amax(dim=1)
-    known = (flat > 0.0) & (reach > 0.0)
+    share = reach(matrix)
+    known = (flat > 0.0) & (share > 0.0)
     flat, level = torch.where(known, flat, 1.0), torch.where(known, levels(matrix, b), 1.0)
     dual = torch.log(level / flat) if choice.distance == "kl" else 1.0 / flat - 1.0 / level
-    dual = dual / torch.where(reach > 0.0, reach, 1.0)
+    dual = dual / torch.where(share > 0.0, share, 1.0)
     return distances.primal(dual @ matrix, start, torch.ones_like(start), choice.distance), dual
+
+
+def reach(matrix: Float[Tensor, "m n"]) -> Float[Tensor, " m"]:
+    """The largest sum of a column that touches the row; 0 for a row without columns."""
+    return torch.where(matrix > 0.0, matrix.sum(dim=0), 0.0).amax(dim=1)
 
 
 def levels(matrix: Float[Tensor, "m n"], b: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:

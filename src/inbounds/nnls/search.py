@@ -1,8 +1,8 @@
 """A line search by slopes alone, for many frames at once: the zero of a rising function, in a bracket.
 
 The slope of a convex function along a descent direction rises from slope(0) < 0. The first trial is the full
-step, taken where the slope there is at most half the first one's size: a Newton step too short by however much
-is good. After a trial that goes too far the zero is bracketed, and found to |slope| ≤ |slope(0)| / 2, from
+step, taken where the slope there is at most half the first one's size: that a Newton step is too short does
+no harm. After a trial that goes too far the zero is bracketed, and found to |slope| ≤ |slope(0)| / 2 from
 both sides: on a piecewise quadratic function the slope may stay at slope(0) up to a kink and rise a
 thousandfold behind it, and only a step that crosses the kink lets the next direction see it.
 

@@ -16,8 +16,6 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, models, overload, register_model
 
-from inbounds._jit import VECTORISED, kernel
-
 LANES = 16
 
 
@@ -156,7 +154,12 @@ def _compare(symbol):
 
 
 def maximum(a, b):
-    """Lane by lane the larger; of b where a is NaN."""
+    """Lane by lane the larger; b where a is NaN."""
+    raise NotImplementedError("called from kernels only")
+
+
+def minimum(a, b):
+    """Lane by lane the smaller; b where a is NaN."""
     raise NotImplementedError("called from kernels only")
 
 
@@ -171,6 +174,7 @@ _elementwise(operator.le, _compare("<="), _MASK)
 _elementwise(operator.and_, lambda builder, a, b: builder.and_(a, b), _MASK)
 _elementwise(operator.or_, lambda builder, a, b: builder.or_(a, b), _MASK)
 _elementwise(maximum, lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
+_elementwise(minimum, lambda builder, a, b: builder.select(builder.fcmp_ordered("<", a, b), a, b))
 
 
 @overload(operator.invert)
@@ -211,96 +215,3 @@ def bits_of(typing, mask):
 
 
 ALL = (1 << LANES) - 1
-
-
-def _format(scalar):
-    """Bits of the word, of the mantissa, and the exponent's bias."""
-    return (32, 23, 127) if scalar is types.float32 else (64, 52, 1023)
-
-
-def _on_bits(emit):
-    """An intrinsic that sees the floating-point words as integers."""
-
-    @intrinsic
-    def apply(typing, value):
-        word, mantissa, bias = _format(value.scalar)
-
-        def generate(context, builder, signature, arguments):
-            whole = ir.VectorType(ir.IntType(word), LANES)
-
-            def constant(number):
-                return ir.Constant(whole, [number] * LANES)
-
-            floating = arguments[0].type
-            return emit(builder, arguments[0], whole, floating, constant, mantissa, bias)
-
-        return value(value), generate
-
-    return apply
-
-
-# 2 to the power of a whole number within the exponent's range; the exponent of a normal number > 0; its
-# mantissa in [1, 2).
-_power = _on_bits(
-    lambda builder, x, whole, floating, constant, mantissa, bias: builder.bitcast(
-        builder.shl(builder.add(builder.fptosi(x, whole), constant(bias)), constant(mantissa)), floating
-    )
-)
-_exponent = _on_bits(
-    lambda builder, x, whole, floating, constant, mantissa, bias: builder.sitofp(
-        builder.sub(builder.lshr(builder.bitcast(x, whole), constant(mantissa)), constant(bias)), floating
-    )
-)
-_mantissa = _on_bits(
-    lambda builder, x, whole, floating, constant, mantissa, bias: builder.bitcast(
-        builder.or_(
-            builder.and_(builder.bitcast(x, whole), constant((1 << mantissa) - 1)), constant(bias << mantissa)
-        ),
-        floating,
-    )
-)
-_rounded = _on_bits(
-    lambda builder, x, whole, floating, constant, mantissa, bias: builder.sitofp(
-        builder.fptosi(x, whole), floating
-    )
-)
-
-_LN2 = 0.6931471805599453
-
-
-@kernel(fastmath=VECTORISED, inner=True, forceinline=True)
-def exp2(x, degree):
-    """2^x: of the nearest whole number by its exponent bits, of the rest by Taylor's series.
-
-    float32 needs the degree 7, float64 13.
-    """
-    x = maximum(x, -120.0)
-    x = 0.0 - maximum(0.0 - x, -120.0)
-    whole = _rounded(x + where(x > 0.0, splat(x, 0.5), splat(x, -0.5)))
-    t = (x - whole) * _LN2
-    sum_ = splat(x, 1.0)
-    for k in range(degree, 0, -1):
-        sum_ = 1.0 + sum_ * t * (1.0 / k)
-    return sum_ * _power(whole)
-
-
-@kernel(fastmath=VECTORISED, inner=True, forceinline=True)
-def log2(x):
-    """log₂ of normal numbers > 0, by the series of artanh in (m - 1) / (m + 1)."""
-    exponent, m = _exponent(x), _mantissa(x)
-    large = m > 1.4142135623730951
-    m = where(large, 0.5 * m, m)
-    exponent = where(large, exponent + 1.0, exponent)
-    s = (m - 1.0) / (m + 1.0)
-    square = s * s
-    sum_ = splat(x, 1.0 / 23.0)
-    for k in range(21, 0, -2):
-        sum_ = 1.0 / k + square * sum_
-    return exponent + sum_ * s * (2.0 / _LN2)
-
-
-@kernel(fastmath=VECTORISED, inner=True, forceinline=True)
-def power_under(x):
-    """1 / 2^k for the 2^k at or under |x|, k kept within ±120."""
-    exponent = maximum(_exponent(maximum(x, 1e-37)), -120.0)
-    return _power(maximum(0.0 - exponent, -120.0))
