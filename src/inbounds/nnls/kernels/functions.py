@@ -61,6 +61,12 @@ _mantissa = _on_bits(
         floating,
     )
 )
+# The largest exponent of a power that is taken, a little within the format's range.
+_reach = _on_bits(
+    lambda builder, x, whole, floating, constant, mantissa, bias: ir.Constant(
+        floating, [float(bias - 7)] * LANES
+    )
+)
 
 
 @intrinsic
@@ -99,8 +105,8 @@ def _small_power(typing, value):
 
 @kernel(fastmath=VECTORISED, inner=True, forceinline=True)
 def exp2(x):
-    """2^x, x kept within ±120: of the nearest whole number by its exponent bits, of the rest by a series."""
-    x = minimum(maximum(x, -120.0), 120.0)
+    """2^x, x kept in the format's range: of the nearest whole number by its bits, of the rest by a series."""
+    x = minimum(maximum(x, 0.0 - _reach(x)), _reach(x))
     whole = _rounded(x)
     return _small_power(x - whole) * _power(whole)
 
