@@ -6,6 +6,8 @@ no harm. After a trial that goes too far the zero is bracketed, and found to |sl
 both sides: on a piecewise quadratic function the slope may stay at slope(0) up to a kink and rise a
 thousandfold behind it, and only a step that crosses the kink lets the next direction see it.
 
+Where the function is not finite behind some point, half the way to there will do.
+
 Trials are those of regula falsi in the form "Illinois" (Dowell and Jarratt 1971): an end that stays twice
 counts half; they keep away from the ends by a twentieth of the bracket.
 """
@@ -50,15 +52,19 @@ def judge(
     """Which trials are good, by the slope there; and for those that are not, the next."""
     bound = 0.5 * line.first_slope.abs()
     far = ~finite | (slope > bound)
-    short = ~far & (slope < -bound) & (line.high < FAR)
+    wall = line.high_slope == torch.inf
+    short = ~far & (slope < -bound) & (line.high < FAR) & ~(wall & (line.step > 0.5 * line.high))
     low = torch.where(short, line.step, line.low)
     high = torch.where(far, line.step, line.high)
     low_slope = torch.where(far & (line.side > 0.0), 0.5 * line.low_slope, line.low_slope)
     low_slope = torch.where(short, slope, low_slope)
     high_slope = torch.where(short & (line.side < 0.0), 0.5 * line.high_slope, line.high_slope)
-    high_slope = torch.where(far, torch.where(finite, slope, FAR), high_slope)
+    high_slope = torch.where(far, torch.where(finite, slope, torch.inf), high_slope)
     fraction = (low_slope / (low_slope - high_slope)).clamp(0.05, 0.95)
+    fraction = torch.where(high_slope == torch.inf, 0.3, fraction)
     side = far.to(slope.dtype) - short.to(slope.dtype)
-    good = ~far & ~short
-    step = torch.where(good, line.step, low + fraction * (high - low))
+    between = low + fraction * (high - low)
+    closed = ~((between > low) & (between < high))  # no number is left between the ends
+    good = ~far & ~(short & ~closed)
+    step = torch.where(good, line.step, torch.where(closed, low, between))
     return good, Line(step, line.first_slope, low, low_slope, high, high_slope, side)

@@ -4,6 +4,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from inbounds._jit import VECTORISED, kernel
 from inbounds.nnls.kernels.lanes import maximum, minimum, splat, where
 from inbounds.nnls.search import FAR
@@ -49,15 +51,19 @@ def judge(line, slope, finite):
     zero = splat(slope, 0.0)
     bound = 0.5 * abs(line.first_slope)
     far = ~finite | (slope > bound)
-    short = ~far & (slope < 0.0 - bound) & (line.high < FAR)
+    wall = line.high_slope >= np.inf
+    short = ~far & (slope < 0.0 - bound) & (line.high < FAR) & ~(wall & (line.step > 0.5 * line.high))
     low = where(short, line.step, line.low)
     high = where(far, line.step, line.high)
     low_slope = where(far & (line.side > 0.0), 0.5 * line.low_slope, line.low_slope)
     low_slope = where(short, slope, low_slope)
     high_slope = where(short & (line.side < 0.0), 0.5 * line.high_slope, line.high_slope)
-    high_slope = where(far, where(finite, slope, zero + FAR), high_slope)
+    high_slope = where(far, where(finite, slope, zero + np.inf), high_slope)
     fraction = maximum(minimum(low_slope / (low_slope - high_slope), 0.95), 0.05)
+    fraction = where(high_slope >= np.inf, zero + 0.3, fraction)
     side = where(far, zero + 1.0, where(short, zero - 1.0, zero))
-    good = ~far & ~short
-    step = where(good, line.step, low + fraction * (high - low))
+    between = low + fraction * (high - low)
+    closed = ~((between > low) & (between < high))
+    good = ~far & ~(short & ~closed)
+    step = where(good, line.step, where(closed, low, between))
     return good, Line(step, line.first_slope, low, low_slope, high, high_slope, side)
