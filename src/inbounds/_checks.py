@@ -32,7 +32,7 @@ def shortened(value: object) -> str:
     try:
         text = " ".join(_REPR.repr(value).split())
     except ValueError:  # an integer of more digits than Python converts
-        text = "of too many digits"
+        text = "(too many digits)"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -60,6 +60,10 @@ def same_tensor_again():
     return fun
 
 
+def fails(x):
+    raise RuntimeError("out of luck")
+
+
 def noisy():
     generator = torch.Generator().manual_seed(0)
 
@@ -93,6 +97,9 @@ def noisy():
             "fun must .*depends on x"),
     Refused("fun complex", lambda: run(fun=lambda x: bowl(x) * 1j), TypeError, "fun.* real tensor"),
     Refused("fun raises", lambda: run(fun=raises_midway()), KeyError, "mine"),
+    Refused("fun raises its own RuntimeError", lambda: run(fun=fails), RuntimeError, "^out of luck$"),
+    Refused("lower on another device", lambda: run(bounds=(START.to("meta"), None)), ValueError,
+            "lower must be on the device of x0, cpu; got one on meta"),
     Refused("jac a string", lambda: run(jac="2-point"), TypeError, "jac must be None"),
     Refused("jac True, one value", lambda: run(jac=True), TypeError, r"fun must return \(value, gradient\)"),
     Refused("jac True, wrong shape", lambda: run(fun=lambda x: (bowl(x), x[:2]), jac=True), ValueError,
@@ -215,18 +222,40 @@ def stepped(loss, w=None, **options):
     Refused("tolerance_grad negative", lambda: optimiser(tolerance_grad=-1.0), ValueError, "tolerance_grad"),
     Refused("tolerance_change a string", lambda: optimiser(tolerance_change="x"), TypeError, "tolerance_change"),
     Refused("line search unknown", lambda: optimiser(line_search_fn="armijo"), ValueError, "line_search_fn must be one"),
+    Refused("parameters on two devices", lambda: inbounds.LBFGSB([weights(), torch.zeros(3, device="meta")]), ValueError,
+            "params must be on the device of the first one, cpu; got one on meta"),
+    Refused("a parameter not a tensor", lambda: inbounds.LBFGSB([[1.0]]), TypeError, "Tensor"),
     Refused("no closure", lambda: optimiser().step(None), TypeError, "closure"),
     Refused("closure returns None", lambda: optimiser().step(lambda: None), TypeError, "closure"),
     Refused("closure returns a vector", lambda: optimiser().step(lambda: torch.ones(3)), ValueError, "closure"),
     Works("start outside", lambda: stepped(lambda w: bowl(w), weights(9.0), upper=0.5), lambda w: (w == 0.5).all()),
     Works("loss NaN", lambda: stepped(lambda w: bowl(w) * NAN), lambda w: (w == 0).all()),
     Works("loss inf", lambda: stepped(lambda w: bowl(w) + INF), lambda w: (w == 0).all()),
+    Works("closure is noise", lambda: stepped(noise), lambda w: w.isfinite().all()),
+    Works("closure writes into the parameter", lambda: stepped(vandal), lambda w: (w - 1).abs().max() < 1e-3),
+    Works("start NaN", lambda: stepped(bowl, weights(NAN)), lambda w: w.isnan().all()),
+    Works("start inf, bounded", lambda: stepped(bowl, weights(INF), upper=3.0), lambda w: (w - 1).abs().max() < 1e-3),
+    Works("start 1e30", lambda: stepped(bowl, weights(1e18), lower=-1e30), lambda w: w.isfinite().all()),
+    Works("start denormal", lambda: stepped(bowl, weights(1e-45)), lambda w: (w - 1).abs().max() < 1e-3),
+    Works("start negative zero", lambda: stepped(bowl, weights(-0.0), lower=0.0), lambda w: (w - 1).abs().max() < 1e-3),
+    Works("a parameter of nothing", lambda: stepped(lambda w: w.sum() * 1.0, torch.nn.Parameter(torch.zeros(0))),
+          lambda w: w.shape == (0,)),
     Works("fixed", lambda: stepped(bowl, lower=0.0, upper=0.0), lambda w: (w == 0).all()),
     Works("no gradient", lambda: stepped(lambda w: torch.ones((), requires_grad=True) * 1.0), lambda w: (w == 0).all()),
     Works("lr 0", lambda: stepped(bowl, lr=0.0), lambda w: (w == 0).all()),
 )  # fmt: skip
 def test_lbfgsb(row):
     hold(row)
+
+
+def noise(w, generator=torch.Generator().manual_seed(0)):  # noqa: B008
+    return bowl(w) * (1 + 0.5 * torch.rand((), generator=generator))
+
+
+def vandal(w):
+    value = bowl(w * 1.0)
+    w.data.mul_(3.0)
+    return value
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])

@@ -175,7 +175,8 @@ class MelSpec:
         """The mel energies (power 2) or magnitudes (power 1) behind stored values."""
         _checks.floating(mel, "mel", rank=2)
         if mel.shape[-2] != self.n_mels:
-            raise ValueError(f"mel must be (..., {self.n_mels}, time); got {_checks.describe(mel)}")
+            hint = "; time first? use mel.mT" if mel.shape[-1] == self.n_mels else ""
+            raise ValueError(f"mel must be (..., {self.n_mels}, time); got {_checks.describe(mel)}{hint}")
         return self.compression.expand(mel, power=self.power)
 
     def replace(self, **changes: Any) -> "MelSpec":

@@ -248,8 +248,9 @@ def _checked_magnitude(magnitude: object, n_fft: object) -> Tensor:
     checked = _checks.floating(magnitude, "magnitude", rank=2)
     bins = _checks.integer(n_fft, "n_fft", least=1) // 2 + 1
     if checked.shape[-2] != bins:
+        hint = "; time first? use magnitude.mT" if checked.shape[-1] == bins else ""
         raise ValueError(
-            f"magnitude must be (..., {bins}, time) for n_fft={n_fft}; got {_checks.describe(checked)}"
+            f"magnitude must be (..., {bins}, time) for n_fft={n_fft}; got {_checks.describe(checked)}{hint}"
         )
     if checked.numel() and bool((checked < 0).any()):
         raise ValueError(f"magnitude must not be negative; {_checks.violations(checked < 0)}")

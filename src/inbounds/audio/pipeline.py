@@ -25,7 +25,7 @@ from inbounds.audio.frames import make_framing
 from inbounds.audio.inverse import inverse_mel_scale
 from inbounds.audio.melspec import MelSpec
 from inbounds.audio.partials import lobes, lone_partials
-from inbounds.audio.phase import mark_broken
+from inbounds.audio.phase import mark_broken, scaled
 from inbounds.audio.presets import PRESETS
 from inbounds.audio.recurrence import FastGriffinLim, Recurrence, Refine, retrieve
 from inbounds.audio.sweep import block_frames, sweep_for
@@ -237,11 +237,11 @@ class _Problem:
         energy = self.invert(mel, "envelope")
         tones, rest = lone_partials(energy, mel, self.lobes)
         energy = self.invert(mel, tones + rest)
-        magnitude = self.magnitude(energy)
+        magnitude, gain = scaled(self.magnitude(energy))
         spectrum = start.first_spectrum(magnitude, self.module.init, self.framing, seed, context.start)
-        refine = self.refinement(mel, rest)
+        refine = self.refinement(mel, rest, gain[..., None])
         timeline = retrieve(sweep, self.module.method, spectrum, magnitude, self.module.n_iter, refine=refine)
-        timeline = mark_broken(timeline, frames, broken)
+        timeline = mark_broken(timeline * gain, frames, broken)
         low, high = (self.boundary(frame) - frames.start for frame in (core.start, core.stop))
         return timeline[:, max(low, frames.interior.start) : min(high, frames.interior.stop)]
 
@@ -252,16 +252,23 @@ class _Problem:
         return frame * self.spec.hop_length - self.spec.pad + self.spec.n_fft // 2 if frame else 0
 
     def refinement(
-        self, mel: Float[Tensor, "b time n_mels"], rest: Float[Tensor, "b time n_stft"]
+        self,
+        mel: Float[Tensor, "b time n_mels"],
+        rest: Float[Tensor, "b time n_stft"],
+        gain: Float[Tensor, "b 1 1"],
     ) -> Refine | None:
-        """What `retrieve` asks before each sweep; `rest` is what `lone_partials` left."""
+        """What `retrieve` asks before each sweep.
+
+        `rest` is what `lone_partials` left, `gain` what the magnitudes were divided by for `retrieve`.
+        """
         schedule = self.module.refine
         if schedule is None:
             return None
 
         def nearest(current: Tensor, rows: slice, frames: slice) -> Tensor:
-            prior = torch.add(self.energy(current), rest[rows, frames], alpha=schedule.trace)
-            return self.magnitude(self.invert(mel[rows, frames], prior))
+            energy = self.energy(current * gain[rows])
+            prior = torch.add(energy, rest[rows, frames], alpha=schedule.trace)
+            return self.magnitude(self.invert(mel[rows, frames], prior)) / gain[rows]
 
         return lambda sweep: nearest if schedule.due(sweep) else None
 

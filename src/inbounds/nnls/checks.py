@@ -123,6 +123,8 @@ def _bound(problem: Problem, value: Any, name: str, absent: float) -> Float[Tens
             raise TypeError(
                 f"{name} must be None, a number or a tensor; got {_checks.describe(value)}"
             ) from None
+    if value.is_complex():
+        raise TypeError(f"{name} must be real; got {_checks.describe(value)}")
     if value.ndim == 1 and not problem.layout.vector:
         value = value.unsqueeze(-1)
     return problem.like_x(value, name)
