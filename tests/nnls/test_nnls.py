@@ -171,10 +171,10 @@ def test_operators_pass_pytorchs_own_checks():
     zero = torch.zeros(1, 4, 3, dtype=torch.float64)
     leaves = A.clone().requires_grad_(), b.clone().requires_grad_()
     arguments = (*leaves, zero, zero + torch.inf, zero, zero + 1, "dense", False, 1e-9, 100)
-    torch.library.opcheck(bounded_least_squares, arguments)
+    torch.library.opcheck(bounded_least_squares.custom_op, arguments)
     free = torch.rand(1, 4, 3).double().sub(0.3).clamp(min=0)
     for y, transpose in [(b, False), (torch.randn(1, 4, 3, dtype=torch.float64), True)]:
-        torch.library.opcheck(scaled_pinv, (leaves[0], free, y.clone().requires_grad_(), transpose))
+        torch.library.opcheck(scaled_pinv.custom_op, (leaves[0], free, y.clone().requires_grad_(), transpose))
 
 
 def test_a_large_float32_batch_meets_the_bar():

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor, is_gradtrackingtensor
 
 from inbounds import _checks
 from inbounds.nnls.banded import bands, solve_columns
@@ -65,11 +65,22 @@ def prior_of(problem: Problem, prior: Any) -> Float[Tensor, "g n k"]:
     return problem.like_x(problem.b.new_tensor(value), "prior")
 
 
-def has_bands(problem: Problem) -> bool:
+def has_bands(problem: Problem, prior: Float[Tensor, "g n k"]) -> bool:
     """Whether `solve_banded` can solve it."""
     if len(problem.A) != 1 or torch.compiler.is_compiling() or is_functorch_wrapped_tensor(problem.A):
         return False  # there is nothing to look at
+    if any(map(_is_under_grad, (problem.b, prior))):
+        return False  # a custom op, which torch.func.grad does not differentiate
     return bands(problem.A[0]) is not None
+
+
+def _is_under_grad(value: Tensor) -> bool:
+    """Whether torch.func.grad, or a transform made of it, differentiates with respect to the value."""
+    while is_functorch_wrapped_tensor(value):
+        if is_gradtrackingtensor(value):
+            return True
+        value = get_unwrapped(value)
+    return False
 
 
 def solve_banded(problem: Problem, prior: Float[Tensor, "g n k"] | None) -> Found:

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from inbounds.nnls.kkt import unit_columns
+from inbounds.nnls.transforms import Operator
 
 CHUNK = 2**23  # numbers in the matrices of the columns worked on at a time
 FULL_RANK = 1e-10  # smallest ratio of squared pivots that the short way is used for
@@ -52,8 +53,7 @@ def transposed(
     return grad_A, grad_b, grad_lower, grad_upper, grad_prior, 0.5 * change * reciprocal
 
 
-@torch.library.custom_op("inbounds::scaled_pinv", mutates_args=())
-def scaled_pinv(A: Tensor, scale: Tensor, y: Tensor, transpose: bool) -> Tensor:
+def _scaled_pinv(A: Tensor, scale: Tensor, y: Tensor, transpose: bool) -> Tensor:
     """(A S)⁺ y for every right-hand side, S its own diagonal; with `transpose` the transpose of that.
 
     Args: A (g, m, n), scale (g, n, k): the diagonals, 0 for columns that are left out; y (g, m, k), or
@@ -144,8 +144,7 @@ def _factor(gram: Float[Tensor, "c n n"]) -> tuple[Float[Tensor, "c n n"], Bool[
     return factor, sound
 
 
-@scaled_pinv.register_fake
-def _(A: Tensor, scale: Tensor, y: Tensor, transpose: bool) -> Tensor:
+def _fake(A: Tensor, scale: Tensor, y: Tensor, transpose: bool) -> Tensor:
     return y.new_empty(A.shape[0], A.shape[-2] if transpose else A.shape[-1], scale.shape[-1])
 
 
@@ -173,13 +172,21 @@ def _backward(ctx: Any, grad: Tensor) -> tuple:
     return grad_A, torch.where(scale != 0, grad_scale, 0.0), grad_y, None
 
 
-scaled_pinv.register_autograd(_backward, setup_context=_remember)
-
-
-@scaled_pinv.register_vmap
-def _(info: Any, in_dims: tuple, A: Tensor, scale: Tensor, y: Tensor, transpose: bool) -> tuple[Tensor, int]:
+def _vmap(
+    info: Any, in_dims: tuple, A: Tensor, scale: Tensor, y: Tensor, transpose: bool
+) -> tuple[Tensor, int]:
     fold = Fold(info.batch_size, in_dims[0], in_dims[1:3])
     return fold.back(scaled_pinv(fold.matrix(A), *fold.columns(scale, y), transpose)), 0
+
+
+scaled_pinv = Operator(
+    "inbounds::scaled_pinv",
+    _scaled_pinv,
+    fake=_fake,
+    setup_context=_remember,
+    backward=_backward,
+    vmap=_vmap,
+)
 
 
 class Fold:

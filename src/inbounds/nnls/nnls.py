@@ -39,7 +39,7 @@ def nnls(
       else "dense", or "lbfgsb" if both m and n exceed 4096.
 
     Differentiable, any number of times, with respect to A, b and prior, on the variables that are positive;
-    works under vmap, torch.compile(fullgraph=True) and torch.export.
+    works under torch.func's grad, jacrev and vmap, torch.compile(fullgraph=True) and torch.export.
 
     Args:
         A: (m, n), one matrix for all right-hand sides; or (*batch, m, n).
@@ -78,7 +78,7 @@ def nnls(
     if options.method == "banded" and tol is not None:
         raise ValueError('tol is no option of method="banded", which stops at rounding')
     found = None
-    if options.method == "banded" or (options.method == "auto" and driver.has_bands(given)):
+    if options.method == "banded" or (options.method == "auto" and driver.has_bands(given, start)):
         found = driver.solve_banded(given, None if prior is None else start)
     if found is None or (options.method == "auto" and driver.left_over(found)):
         found = driver.solve(given, lower, upper, start, options)

@@ -9,10 +9,10 @@ from torch import Tensor
 from inbounds.nnls import dense, gradient
 from inbounds.nnls.checks import box_values
 from inbounds.nnls.gradient import Fold
+from inbounds.nnls.transforms import Operator
 
 
-@torch.library.custom_op("inbounds::bounded_least_squares", mutates_args=())
-def bounded_least_squares(
+def _solve(
     A: Tensor,
     b: Tensor,
     lower: Tensor,
@@ -43,8 +43,7 @@ def bounded_least_squares(
     return found.x, found.nit, converged
 
 
-@bounded_least_squares.register_fake
-def _(A, b, lower, upper, prior, weight, method, dual, tol, maxiter):
+def _fake(A, b, lower, upper, prior, weight, method, dual, tol, maxiter):
     columns = (b.shape[0], b.shape[-1])
     return (
         b.new_empty(lower.shape),
@@ -62,12 +61,18 @@ def _backward(ctx: Any, grad: Tensor, *_: None) -> tuple:
     return (*gradient.transposed(A, b, lower, upper, prior, weight, x, grad), None, None, None, None)
 
 
-bounded_least_squares.register_autograd(_backward, setup_context=_remember)
-
-
-@bounded_least_squares.register_vmap
-def _(info: Any, in_dims: tuple, A: Tensor, *rest: Any):
+def _vmap(info: Any, in_dims: tuple, A: Tensor, *rest: Any):
     fold = Fold(info.batch_size, in_dims[0], in_dims[1:6])
     b, lower, upper, prior, weight = fold.columns(*rest[:5])
     found = bounded_least_squares(fold.matrix(A), b, lower, upper, prior, weight, *rest[5:])
     return tuple(map(fold.back, found)), (0, 0, 0)
+
+
+bounded_least_squares = Operator(
+    "inbounds::bounded_least_squares",
+    _solve,
+    fake=_fake,
+    setup_context=_remember,
+    backward=_backward,
+    vmap=_vmap,
+)
