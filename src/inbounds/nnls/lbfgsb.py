@@ -52,11 +52,23 @@ def solve(
         else:
             y, nit = _clamped(problem), torch.zeros_like(problem.size, dtype=torch.int64)
             met = problem.certificate(y) <= tol
-        if met.all() or (dual and maxiter <= DUAL_ITERATIONS):
-            return y, nit, met
-        return _primal(problem, y, nit, met, tol, maxiter)
+        if not met.all() and not (dual and maxiter <= DUAL_ITERATIONS):
+            y, nit, met = _primal(problem, y, nit, met, tol, maxiter)
+        return _on_bounds(problem, y, tol), nit, met
 
     return solve_in_chunks(A, b, lower, upper, prior, weight, optimum, CHUNK)
+
+
+def _on_bounds(problem: Scaled, y: Float[Tensor, "c n"], tol: float) -> Float[Tensor, "c n"]:
+    """Variables that are nearer to a bound than their gradient is long, moved onto it.
+
+    They differ from it by rounding, but count as free where the answer is differentiated.
+    """
+    gradient = problem.gradient(y)
+    moved = torch.where(y - gradient <= problem.low, problem.low, y)
+    moved = torch.where(y - gradient >= problem.high, problem.high, moved)
+    as_good = problem.certificate(moved) <= problem.certificate(y, gradient).clamp(min=tol)
+    return torch.where(as_good[:, None], moved, y)
 
 
 def _clamped(problem: Scaled) -> Float[Tensor, "c n"]:
