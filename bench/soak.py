@@ -93,7 +93,7 @@ def _numpy(fun, x: np.ndarray, *args: torch.Tensor) -> tuple[float, np.ndarray]:
     point = torch.tensor(x)[None].requires_grad_()
     value = fun(point, *args).sum()
     value.backward()
-    return float(value), point.grad[0].numpy()
+    return value.item(), point.grad[0].numpy()
 
 
 def non_negative(draw: Draw) -> tuple[int, list[str]]:

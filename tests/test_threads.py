@@ -7,10 +7,19 @@ import pytest
 import torch
 
 import inbounds
-from inbounds.audio import InverseMelScale, griffin_lim, mel_filter_bank
+from inbounds.audio import (
+    InverseMelScale,
+    MelSpec,
+    griffin_lim,
+    inverse_mel_scale,
+    mel_filter_bank,
+    mel_to_audio,
+)
 
 MEL = torch.rand(3, 40, 150, generator=torch.Generator().manual_seed(0))
-MAGNITUDE = mel_filter_bank(257, 40, 16000) @ MEL[0]
+BANK = mel_filter_bank(257, 40, 16000)
+SPEC = MelSpec(16000, 512, 128, 40, power=1.0)
+MAGNITUDE = BANK @ MEL[0]
 A = torch.randn(20, 15, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 B = torch.randn(20, 60, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
@@ -32,7 +41,42 @@ def minimum():
     return inbounds.minimize(lambda x: ((x @ A.T - B.T[:40]) ** 2).sum(-1), x0, (0.0, None)).x
 
 
-WORK = [inverse, sound, least_squares, minimum]
+def entropic():
+    return inverse_mel_scale(MEL, BANK, distance="is")
+
+
+def mels():
+    return SPEC.mel(torch.randn(2, 30000, generator=torch.Generator().manual_seed(4)))
+
+
+def joint():
+    return mel_to_audio(MEL[0], SPEC, n_iter=10, generator=torch.Generator().manual_seed(3))
+
+
+def boxed():
+    return inbounds.lsq_linear(A, B, (-0.1, 0.1))
+
+
+def one_large_minimum():
+    x0 = torch.zeros(40_000, dtype=torch.float64)
+    return inbounds.minimize(lambda x: ((x - 1) ** 4).sum(-1), x0, (0.0, 0.9), maxiter=5).x
+
+
+def stepped():
+    w = torch.nn.Parameter(torch.full((20_000,), 0.3))
+    optimizer = inbounds.LBFGSB([w], lower=0.0, upper=2.0, max_iter=5)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = ((1.7 * w - 1) ** 4).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return w.detach()
+
+
+WORK = [inverse, sound, least_squares, minimum, entropic, mels, joint, boxed, one_large_minimum, stepped]
 
 
 @pytest.mark.parametrize("work", WORK)
@@ -49,7 +93,7 @@ def test_the_number_of_threads_changes_no_bit(work):
     assert torch.equal(answers[0], answers[2])
 
 
-@pytest.mark.parametrize("work", WORK)
+@pytest.mark.parametrize("work", WORK[:4])
 def test_sixteen_threads_at_once(work):
     expected = work()
     with ThreadPoolExecutor(16) as pool:
