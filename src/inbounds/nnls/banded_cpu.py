@@ -41,43 +41,49 @@ def solve_cpu(
     k, n = b.shape[2], answer.x.shape[1]
     direct = answer.x.dtype == working
     keep_dual = answer.dual.shape[-1] > 0
-    nits, converged = answer.nit.view(-1), answer.converged.view(-1)
+    nits, converged = answer.nit.view(-1).numpy(), answer.converged.view(-1).numpy()
 
     def work(start: int, stop: int) -> None:
-        frame = np.arange(start, stop)
-        given = None if prior is None else _lanes(_read(prior, start, stop), working)
-        if direct:
-            out, stride, place = answer.x.view(-1), k, frame // k * (n * k) + frame % k
-        else:
-            out, stride, place = torch.empty(n * (stop - start), dtype=working), stop - start, frame - start
-        block = _lanes(_read(b, start, stop), working)
-        dual, nit, state = _solve(bank, how, block, given, None, out, stride, place, keep_dual)
+        x = answer.x if direct else torch.empty(1, n, stop - start, dtype=working)
+        out = _frames(x, start, stop) if direct else _frames(x, 0, stop - start)
+        given = None if prior is None else _read(prior, start, stop, working)
+        dual, nit, state = _solve(bank, how, _read(b, start, stop, working), given, None, out, keep_dual)
         nits[start:stop], converged[start:stop] = nit, state > 0
         if not direct:
-            _write(answer.x, torch.from_numpy(frame), out.view(n, -1).mT)
+            _write(answer.x, torch.arange(start, stop), x[0].mT)
         if keep_dual:
-            _write(answer.dual, torch.from_numpy(frame), dual)
-        left = start + torch.nonzero(state == 0).flatten()
-        if left.numel():
+            _write(answer.dual, torch.arange(start, stop), dual)
+        if not state.all():
+            again = start + np.flatnonzero(state == 0)
+            left = torch.from_numpy(again)
             part = None if prior is None else prior[left // k, :, left % k].to(working)
             found = second_attempt(bands, b[left // k, :, left % k].to(working), part, choice, _newton)
             _write(answer.x, left, found.x)
-            nits[left] += found.nit
-            converged[left] = found.converged
+            nits[again] += found.nit.numpy()
+            converged[again] = found.converged.numpy()
             if keep_dual:
                 _write(answer.dual, left, found.dual)
 
     for_each_block(work, b.shape[0] * k, _BLOCK)
 
 
-def _read(value: Float[Tensor, "batch rows k"], start: int, stop: int) -> Float[Tensor, "rows columns"]:
-    """Frames start … stop as columns, a view where they lie in one item."""
-    k = value.shape[2]
-    item, first = divmod(start, k)
-    if first + stop - start <= k:
-        return value[item, :, first : first + stop - start]
+def _frames(value: Float[Tensor, "batch rows k"], start: int, stop: int) -> Any:
+    """The kernel's view of the frames start … stop, counted through the batch."""
+    from inbounds.nnls.kernels.tile import Frames
+
+    item, frame = np.divmod(np.arange(start, stop), value.shape[2])
+    reach = 1 + sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
+    flat = torch.as_strided(value.detach(), (reach,), (1,))
+    return Frames(flat.numpy(), value.stride(1), item * value.stride(0) + frame * value.stride(2))
+
+
+def _read(value: Float[Tensor, "batch rows k"], start: int, stop: int, dtype: torch.dtype) -> Any:
+    """`_frames` of a value of any dtype: another than the kernel's is copied."""
+    if value.dtype == dtype:
+        return _frames(value, start, stop)
     frame = torch.arange(start, stop)
-    return value[frame // k, :, frame % k].mT
+    copied = value[frame // value.shape[2], :, frame % value.shape[2]].mT.to(dtype)
+    return _frames(copied.unsqueeze(0), 0, stop - start)
 
 
 def _write(
@@ -98,63 +104,25 @@ def _newton(
     """`newton.newton` by the kernel."""
     from inbounds.nnls.kernels import tile as kinds
 
-    frames, n = prior.shape
-    x = torch.empty(n, frames, dtype=b.dtype)
     how = _how(choice, b.dtype, kinds.PREPARED)
-    dual, nit, state = _solve(
-        _bank(bands), how, _lanes(b.mT, b.dtype), _lanes(prior.mT, b.dtype), _lanes(weight.mT, b.dtype),
-        x.view(-1), frames, np.arange(frames), True,
-    )  # fmt: skip
-    return Found(x.mT, dual, nit, state > 0)
+    x = torch.empty(prior.shape[1], len(prior), dtype=b.dtype)
+    parts = (_frames(part.unsqueeze(0), 0, len(b)) for part in (b.mT, prior.mT, weight.mT, x))
+    dual, nit, state = _solve(_bank(bands), how, *parts, True)
+    return Found(x.mT, dual, torch.from_numpy(nit), torch.from_numpy(state > 0))
 
 
 def _solve(
-    bank: Any,
-    how: Any,
-    b: Tensor,
-    given: Tensor | None,
-    weights: Tensor | None,
-    out: Tensor,
-    stride: int,
-    place: np.ndarray,
-    keep_dual: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One call of the kernel, for the frames that `place` names. Returns their dual, nit and state."""
+    bank: Any, how: Any, b: Any, given: Any, weights: Any, out: Any, keep_dual: bool
+) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """One call of the kernel, for `Frames`. Returns their dual, nit and state."""
     from inbounds.nnls.kernels import banded as kernels
-    from inbounds.nnls.kernels.lanes import LANES
 
-    frames, m = len(place), bank.sums.shape[0]
-    padded = np.full(b.shape[0] // m * LANES, -1)
-    padded[:frames] = place
-    unread = torch.empty(1, LANES, dtype=b.dtype)
-    dual = torch.empty(len(padded) if keep_dual else 0, m, dtype=b.dtype)
-    nit, state = np.empty(len(padded), dtype=np.int64), np.empty(len(padded), dtype=np.int8)
-    kernels.solve_tiles(
-        bank,
-        how,
-        b.numpy(),
-        (unread if given is None else given).numpy(),
-        (unread if weights is None else weights).numpy(),
-        out.detach().numpy(),
-        stride,
-        padded,
-        dual.numpy(),
-        nit,
-        state,
-    )
-    return dual[:frames], torch.from_numpy(nit[:frames]), torch.from_numpy(state[:frames])
-
-
-def _lanes(value: Float[Tensor, "rows columns"], dtype: torch.dtype) -> Float[Tensor, "parts lanes"]:
-    """(rows, columns) filled with zeros to whole tiles, as (rows * tiles, LANES)."""
-    from inbounds.nnls.kernels.lanes import LANES
-
-    rows, columns = value.shape
-    tiles = -(-columns // LANES)
-    filled = torch.empty(rows, tiles * LANES, dtype=dtype)
-    filled[:, :columns] = value.detach()
-    filled[:, columns:] = 0.0
-    return filled.view(rows * tiles, LANES)
+    count = len(b.place)
+    dual = np.empty((count if keep_dual else 0, len(bank.sums)), dtype=b.values.dtype)
+    nit, state = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int8)
+    # What is not read is there all the same, for the kernel's signature.
+    kernels.solve_frames(bank, how, b, given or b, weights or b, out, dual, nit, state)
+    return torch.from_numpy(dual), nit, state
 
 
 def _how(choice: Choice, dtype: torch.dtype, kind: int) -> Any:

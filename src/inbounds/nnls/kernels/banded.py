@@ -20,55 +20,63 @@ from inbounds.nnls.kernels.lanes import (
     maximum,
     splat,
     store,
-    store_run,
     where,
 )
-from inbounds.nnls.kernels.tile import GIVEN, QUADRATIC, Group, aligned, primal, workspace
+from inbounds.nnls.kernels.tile import (
+    GIVEN,
+    QUADRATIC,
+    Group,
+    aligned,
+    fetch,
+    primal,
+    put,
+    side_by_side,
+    workspace,
+)
 
 GROUP = 4
 
 
 @kernel(fastmath=VECTORISED)
-def solve_tiles(bank, choice, b, given, weights, out, stride, place, dual_out, nit, state):
-    """Solve T tiles of frames.
+def solve_frames(bank, choice, b, given, weights, out, dual_out, nit, state):
+    """Solve the frames b (m values each), and write x to the frames `out` (n values each).
 
-    b (m * T, LANES): row j of tile t stands at j * T + t. So do given and weights (n * T, LANES), read
-    where choice.prior asks for them. Frame f is written to out[place[f] + i * stride], its dual to row f of
-    dual_out where that has rows; place[f] = -1 is no frame. state[f]: 1 done, 0 for a second attempt, -1 not
-    finite.
+    given and weights (n values each) are read where choice.prior asks for them. The duals go to dual_out
+    (frames, m), where that has rows. state: 1 done, 0 for a second attempt, -1 not finite.
     """
     m, columns = bank.sums.shape[0], bank.lower.shape[0]
-    tile = workspace(m, b)
+    tile = workspace(m, b.values)
     group = Group(
-        aligned(GROUP * columns, b),
-        aligned(GROUP * columns if choice.distance == QUADRATIC else GROUP, b),
-        aligned(GROUP * (m + 1), b),
-        aligned(GROUP, b),
+        aligned(GROUP * columns, b.values),
+        aligned(GROUP * columns if choice.distance == QUADRATIC else GROUP, b.values),
+        aligned(GROUP * (m + 1), b.values),
+        aligned(GROUP, b.values),
     )
-    tiles = place.shape[0] // LANES
-    for first in range(0, tiles, GROUP):
-        last = min(first + GROUP, tiles)
-        for t in range(first, last):
+    count = b.place.shape[0]
+    for first in range(0, count, GROUP * LANES):
+        slots = min(GROUP, (count - first + LANES - 1) // LANES)
+        for slot in range(slots):
             _solve_tile(
-                bank, choice, b, given, weights, t, t - first, tiles, tile, group, dual_out, nit, state
+                bank, choice, b, given, weights, first + slot * LANES, slot, tile, group, dual_out, nit, state
             )
-        _write(bank, choice, group, given, tiles, first, last, out, stride, place)
+        _write(bank, choice, group, given, tile, first, slots, out)
 
 
 @kernel(fastmath=VECTORISED, inner=True)
-def _solve_tile(bank, choice, b, given, weights, t, slot, tiles, tile, group, dual_out, nit, state):
-    """Solve tile t; its prior, dual and scale go to the group's slot."""
+def _solve_tile(bank, choice, b, given, weights, first, slot, tile, group, dual_out, nit, state):
+    """Solve the tile of the frames from `first`; its prior, dual and scale go to the group's slot."""
     m, columns = bank.sums.shape[0], bank.lower.shape[0]
     prior = group.prior[slot * columns : (slot + 1) * columns]
     weight = group.weight[slot * columns :] if choice.distance == QUADRATIC else group.weight
-    scale, finite = _take(bank, b, t, tiles, tile)
+    scale, finite = _take(bank, b, first, tile)
     ridge = choice.ridge * _scaled(scale, 1 - choice.dual_power)
-    finite = finite & start(bank, choice, tile, given, weights, t, tiles, scale, prior, weight, ridge)
+    finite = finite & start(bank, choice, tile, given, weights, first, scale, prior, weight, ridge)
     steps, done = newton(bank, choice, tile, prior, weight, ridge)
-    done_bits, finite_bits, frame = bits_of(done), bits_of(finite), t * LANES
-    for k in range(LANES):
-        nit[frame + k] = lane(steps, k)
-        state[frame + k] = -1 if not (finite_bits >> k) & 1 else (done_bits >> k) & 1
+    done_bits, finite_bits = bits_of(done), bits_of(finite)
+    frames = min(LANES, b.place.shape[0] - first)
+    for k in range(frames):
+        nit[first + k] = lane(steps, k)
+        state[first + k] = -1 if not (finite_bits >> k) & 1 else (done_bits >> k) & 1
     for j in range(m + 1):
         store(group.dual, slot * (m + 1) + j, load(tile.dual, j))
     store(group.scale, slot, where(finite, 1.0 / scale, splat(scale, np.nan)))
@@ -76,8 +84,8 @@ def _solve_tile(bank, choice, b, given, weights, t, slot, tiles, tile, group, du
         back = _scaled(scale, -choice.dual_power)
         for j in range(m):
             value = (load(tile.start, j) + load(tile.dual, j)) * back
-            for k in range(LANES):
-                dual_out[frame + k, j] = lane(value, k)
+            for k in range(frames):
+                dual_out[first + k, j] = lane(value, k)
 
 
 @kernel(fastmath=VECTORISED, inner=True, forceinline=True)
@@ -91,20 +99,21 @@ def _scaled(scale, power):
 
 
 @kernel(fastmath=VECTORISED, inner=True)
-def _take(bank, b, t, tiles, tile):
+def _take(bank, b, first, tile):
     """The tile's frames over a power of two near their maxima; zero where not finite or without columns."""
     m = bank.sums.shape[0]
-    largest = splat(load(b, t), 0.0)
-    finite = largest <= 0.0
+    together = side_by_side(b, first)
+    zero = splat(load(tile.b, 0), 0.0)
+    largest, finite = zero, zero <= zero
     for j in range(m):
-        size = abs(load(b, j * tiles + t))
-        finite = finite & (size <= 3e38)
+        value = fetch(b, j, first, together, tile.scratch)
+        store(tile.b, j, value)
+        finite = finite & (abs(value) <= 3e38)
         if bank.sums[j] > 0.0:
-            largest = maximum(size, largest)
-    scale = where(finite, power_under(largest), splat(largest, 1.0))
-    zero = splat(scale, 0.0)
+            largest = maximum(abs(value), largest)
+    scale = where(finite, power_under(largest), zero + 1.0)
     for j in range(m):
-        value = load(b, j * tiles + t) * scale
+        value = load(tile.b, j) * scale
         store(tile.b, j, where(finite, value, zero) if bank.sums[j] > 0.0 else zero)
     for rows in (tile.b, tile.level, tile.dual, tile.trial, tile.direction, tile.beside):
         store(rows, m, zero)
@@ -112,31 +121,23 @@ def _take(bank, b, t, tiles, tile):
 
 
 @kernel(fastmath=VECTORISED, inner=True)
-def _write(bank, choice, group, given, tiles, first, last, out, stride, place):
+def _write(bank, choice, group, given, tile, first, slots, out):
     """X of the group's tiles at their duals, row by row."""
     m, columns = bank.sums.shape[0], bank.lower.shape[0]
-    together = place[last * LANES - 1] == place[first * LANES] + (last - first) * LANES - 1
+    last = first + (slots - 1) * LANES
+    together = side_by_side(out, last) and out.place[last] == out.place[first] + last - first
     for j in range(m):
         for i in range(bank.start[j], bank.start[j + 1]):
-            row = bank.target[i] * stride
-            for t in range(first, last):
-                slot = t - first
+            for slot in range(slots):
                 at = slot * (m + 1) + j
                 u = bank.lower[i] * load(group.dual, at) + bank.upper[i] * load(group.dual, at + 1)
                 x, _ = primal(choice.distance, u, group.prior, group.weight, slot * columns + i)
-                _put(x * load(group.scale, slot), out, row, place, t * LANES, together)
+                x = x * load(group.scale, slot)
+                put(out, bank.target[i], first + slot * LANES, together, x)
     for i in bank.without:
-        for t in range(first, last):
-            scale = load(group.scale, t - first)
-            x = load(given, i * tiles + t) if choice.prior >= GIVEN else splat(scale, 0.0)
-            _put(where(scale > 0.0, x, scale), out, i * stride, place, t * LANES, together)
-
-
-@kernel(inner=True, forceinline=True)
-def _put(x, out, row, place, frame, together):
-    if together:
-        store_run(out, row + place[frame], x)
-        return
-    for k in range(LANES):
-        if place[frame + k] >= 0:
-            out[row + place[frame + k]] = lane(x, k)
+        for slot in range(slots):
+            scale, frame = load(group.scale, slot), first + slot * LANES
+            x = splat(scale, 0.0)
+            if choice.prior >= GIVEN:
+                x = fetch(given, i, frame, side_by_side(given, frame), tile.scratch)
+            put(out, i, frame, together, where(scale > 0.0, x, scale))

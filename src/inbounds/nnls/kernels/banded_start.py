@@ -14,12 +14,14 @@ from inbounds.nnls.kernels.tile import (
     PREPARED,
     QUADRATIC,
     RELATIVE,
+    fetch,
     primal,
+    side_by_side,
 )
 
 
 @kernel(fastmath=VECTORISED, inner=True)
-def start(bank, choice, tile, given, weights, t, tiles, scale, prior, weight, ridge):
+def start(bank, choice, tile, given, weights, first, scale, prior, weight, ridge):
     """x₀ of every column, and the quadratic's weights; zero in columns that a band of zero forces to zero.
 
     Sets tile.start to where λ is counted from. Returns the lanes whose given prior is finite.
@@ -38,6 +40,7 @@ def start(bank, choice, tile, given, weights, t, tiles, scale, prior, weight, ri
         _warm_start(bank, choice, tile, mean)
     forced = choice.ridge == 0.0 and kind != PREPARED
     finite = zero <= one
+    together = kind >= GIVEN and side_by_side(given, first)
     for j in range(m):
         here = load(tile.b, j) > 0.0
         after = load(tile.b, j + 1) > 0.0
@@ -47,11 +50,11 @@ def start(bank, choice, tile, given, weights, t, tiles, scale, prior, weight, ri
                 low, high = load(tile.level, bank.left[i]), load(tile.level, bank.right[i])
                 p = exp2(low + bank.fraction[i] * (high - low))
             if kind >= GIVEN:
-                p_given = load(given, bank.target[i] * tiles + t) * scale
+                p_given = fetch(given, bank.target[i], first, together, tile.scratch) * scale
                 finite = finite & (abs(p_given) <= 3e38)
                 p = maximum(p_given, choice.lift * p) if kind == LIFTED else p_given
             if kind == PREPARED and distance == QUADRATIC:
-                w = load(weights, bank.target[i] * tiles + t)
+                w = fetch(weights, bank.target[i], first, together, tile.scratch)
             if forced:
                 if bank.lower[i] > 0.0:
                     p, w = where(here, p, zero), where(here, w, zero)

@@ -83,6 +83,19 @@ def store(typing, rows, i, value):
 
 
 @intrinsic
+def load_run(typing, flat, start):
+    """flat[start : start + LANES], of a one-dimensional array."""
+
+    def generate(context, builder, signature, arguments):
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        vector = ir.VectorType(context.get_value_type(signature.args[0].dtype), LANES)
+        pointer = builder.bitcast(builder.gep(view.data, [arguments[1]]), vector.as_pointer())
+        return builder.load(pointer, align=context.get_abi_sizeof(vector.element))
+
+    return Lanes(flat.dtype)(flat, types.intp), generate
+
+
+@intrinsic
 def store_run(typing, flat, start, value):
     """flat[start : start + LANES] = value, of a one-dimensional array."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from inbounds._jit import VECTORISED, kernel
 from inbounds.nnls.kernels.functions import exp2
-from inbounds.nnls.kernels.lanes import LANES, load, maximum, splat, where
+from inbounds.nnls.kernels.lanes import LANES, lane, load, load_run, maximum, splat, store_run, where
 
 # Distances; RELATIVE is the quadratic whose weight is x₀².
 QUADRATIC, RELATIVE, KL, IS = range(4)
@@ -51,6 +51,14 @@ class Choice(NamedTuple):
     recentre: int
 
 
+class Frames(NamedTuple):
+    """Frames as they lie in memory: value i of frame f is values[place[f] + i * row]."""
+
+    values: np.ndarray
+    row: int
+    place: np.ndarray
+
+
 class Tile(NamedTuple):
     """Workspace, each (m + 1, LANES); the last row stays zero."""
 
@@ -66,6 +74,7 @@ class Tile(NamedTuple):
     level0: np.ndarray  # A x at λ = 0, and there too
     diagonal0: np.ndarray
     pivot: np.ndarray
+    scratch: np.ndarray
 
 
 class Group(NamedTuple):
@@ -89,11 +98,40 @@ def aligned(count, like):
 @kernel()
 def workspace(m, like):
     """A Tile for m rows."""
-    rows = aligned(12 * (m + 1), like).reshape(12, m + 1, LANES)
+    rows = aligned(13 * (m + 1), like).reshape(13, m + 1, LANES)
     return Tile(
-        rows[0], rows[1], rows[2], rows[3], rows[4], rows[5],
-        rows[6], rows[7], rows[8], rows[9], rows[10], rows[11],
+        rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6],
+        rows[7], rows[8], rows[9], rows[10], rows[11], rows[12],
     )  # fmt: skip
+
+
+@kernel(inner=True, forceinline=True)
+def side_by_side(frames, first):
+    """Whether the LANES frames from `first` exist and lie side by side."""
+    last = first + LANES - 1
+    return last < frames.place.shape[0] and frames.place[last] == frames.place[first] + LANES - 1
+
+
+@kernel(inner=True, forceinline=True)
+def fetch(frames, i, first, together, scratch):
+    """Value i of the frames from `first`; 0 where there are no more."""
+    if together:
+        return load_run(frames.values, frames.place[first] + i * frames.row)
+    count = frames.place.shape[0]
+    for k in range(LANES):
+        there = first + k < count
+        scratch[0, k] = frames.values[frames.place[first + k] + i * frames.row] if there else 0.0
+    return load(scratch, 0)
+
+
+@kernel(inner=True, forceinline=True)
+def put(frames, i, first, together, value):
+    """Write value i of the frames from `first`, as far as there are any."""
+    if together:
+        store_run(frames.values, frames.place[first] + i * frames.row, value)
+        return
+    for k in range(min(LANES, frames.place.shape[0] - first)):
+        frames.values[frames.place[first + k] + i * frames.row] = lane(value, k)
 
 
 @kernel(fastmath=VECTORISED, inner=True, forceinline=True)
