@@ -106,8 +106,10 @@ def _newton(
 
     how = _how(choice, b.dtype, kinds.PREPARED)
     x = torch.empty(prior.shape[1], len(prior), dtype=b.dtype)
-    parts = (_frames(part.unsqueeze(0), 0, len(b)) for part in (b.mT, prior.mT, weight.mT, x))
-    dual, nit, state = _solve(_bank(bands), how, *parts, True)
+    columns, start, weights, out = (
+        _frames(part.unsqueeze(0), 0, len(b)) for part in (b.mT, prior.mT, weight.mT, x)
+    )
+    dual, nit, state = _solve(_bank(bands), how, columns, start, weights, out, True)
     return Found(x.mT, dual, torch.from_numpy(nit), torch.from_numpy(state > 0))
 
 
