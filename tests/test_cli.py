@@ -11,10 +11,13 @@ import soundfile
 import torch
 
 import inbounds
+from inbounds import cli
 from inbounds.audio.io import read_audio, read_mel, write_audio, write_mel
 from inbounds.audio.presets import PRESETS
 from inbounds.cli import app, reconstruct, wav2mel
 from inbounds.cli.options import usual_spec
+from inbounds.compare import shown
+from inbounds.versions import version_of
 
 
 @pytest.fixture
@@ -331,3 +334,28 @@ def test_the_usual_spec(rate, sizes):
 def test_the_usual_spec_of_any_rate():
     for rate in (1, 50, 700, 3000, 192_000, 2_000_000):
         assert usual_spec(rate).mel(torch.zeros(10)).isfinite().all()
+
+
+def test_an_extra_that_is_not_installed_is_one_line(monkeypatch, capsys):
+    for name in list(sys.modules):
+        if name.startswith("inbounds.cli."):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "typer", None)
+    monkeypatch.delattr(cli, "app")
+    with pytest.raises(SystemExit) as left:
+        cli.main(["info"])
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "inbounds: typer is not installed: pip install 'inbounds[audio]'\n"
+
+
+def test_compare_prints_a_table_and_its_remarks(shell, tone, tmp_path):
+    code, out, err = shell("compare", tone, "-o", tmp_path / "report", "-p", "torchaudio", "-n", 1)
+    assert (code, err) == (0, [])
+    assert out[1].startswith("torchaudio")
+    assert any(line.startswith("torchaudio: ") and "gels" in line for line in out)
+    assert (tmp_path / "report" / "index.html").exists()
+
+
+def test_figures_that_were_not_had():
+    assert version_of("no-such-distribution") is None
+    assert shown("pesq", None) == "-"

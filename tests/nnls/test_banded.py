@@ -500,3 +500,18 @@ def test_choice_scales(rng):
     assert Choice("flat", "kl", False, 0.0).dual_power == 0
     assert Choice("envelope", "quadratic", True, 0.0).dual_power == -1
     assert banded_cpu.solve_cpu is not banded_op.solve_tensor
+
+
+def test_the_operator_says_what_it_cannot_do(rng):
+    matrix = small_problem(rng)
+    b = (matrix @ torch.rand(11, 2, generator=rng, dtype=torch.float64))[None].requires_grad_()
+
+    def solve(matrix, b, keep_dual):
+        return torch.ops.inbounds.banded_nnls(
+            matrix, b, None, "flat", "quadratic", False, 1e-9, "", keep_dual
+        )
+
+    with pytest.raises(RuntimeError, match="must be called with keep_dual where a gradient is wanted"):
+        solve(matrix, b, False)
+    with pytest.raises(NotImplementedError, match="vmap over the matrix"):
+        torch.vmap(lambda M: solve(M, b.detach(), False))(torch.stack([matrix, matrix]))

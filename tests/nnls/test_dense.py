@@ -154,3 +154,22 @@ def test_a_failed_shortcut_is_noticed():
     x, found = solve(A, b, compiled.ENGINE._replace(pivot=nonsense))
     assert found.reached.all()
     assert_as_good(A, b, x, reference(A, b))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_several_matrices_each_with_a_choice_of_optima(engine):
+    """The nearest of many optima, of three matrices at once: each as it would be alone."""
+    generator = torch.Generator().manual_seed(3)
+    A = torch.rand(3, 4, 9, dtype=torch.float64, generator=generator)
+    b = A @ torch.rand(3, 9, 2, dtype=torch.float64, generator=generator)
+    prior = torch.rand(3, 9, 2, dtype=torch.float64, generator=generator)
+    zero = torch.zeros_like(prior)
+    x = dense.solve(A, b, zero, zero + torch.inf, prior, zero + 1, engine).x
+    for item in range(3):
+        alone, _ = solve(A[item], b[item], engine, prior=prior[item])
+        torch.testing.assert_close(x[item], alone, rtol=1e-9, atol=1e-11)
+
+
+def test_the_engine_follows_the_device():
+    assert dense.engine_for(torch.device("cpu")) is compiled.ENGINE
+    assert dense.engine_for(torch.device("cuda")) is tensorial.ENGINE

@@ -126,3 +126,11 @@ def test_lbfgsb_has_the_same_gradient():
     nnls(A, exact, method="dense").square().sum().backward()
     nnls(A, ours, method="lbfgsb").square().sum().backward()
     torch.testing.assert_close(ours.grad, exact.grad, rtol=1e-6, atol=1e-8)
+
+
+def test_jacobians_of_rank_deficient_problems():
+    """Forward and reverse mode over vmap, through the pseudo-inverse."""
+    A, b = make("low rank", 8, 5, 2)
+    slow = torch.autograd.functional.jacobian(lambda b: nnls(A, b, method="dense"), b)
+    fast = torch.func.jacrev(lambda b: nnls(A, b, method="dense"))(b)
+    torch.testing.assert_close(fast, slow, rtol=1e-8, atol=1e-10)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from inbounds import kkt_residual, nnls
+from inbounds.nnls import driver
 from nnls.cases import assert_as_good, make, reference
 
 
@@ -182,3 +183,18 @@ def test_a_large_float32_batch_meets_the_bar():
     x = nnls(A.float(), b.float())
     assert kkt_residual(A.float(), b.float(), x).max() < 1e-5
     assert_as_good(A, b[:, :5], x[:, :5].double(), reference(A, b[:, :5]), relative=1e-5)
+
+
+def test_large_matrices_go_to_lbfgsb(monkeypatch):
+    A, b = make("gauss", 20, 8, 2)
+    monkeypatch.setattr(driver, "LARGE", 7)
+    given = []
+    solve = driver.solve
+
+    def watched(problem, lower, upper, prior, options, *rest):
+        given.append(options.method)
+        return solve(problem, lower, upper, prior, options, *rest)
+
+    monkeypatch.setattr(driver, "solve", watched)
+    torch.testing.assert_close(nnls(A, b), nnls(A, b, method="dense"), rtol=1e-6, atol=1e-8)
+    assert given == ["lbfgsb", "dense"]

@@ -31,6 +31,7 @@ def test_fields_by_attribute_and_by_key(batch_result):
     for key in batch_result:
         assert batch_result[key] is getattr(batch_result, key)
     assert "x" in batch_result
+    assert len(batch_result) == len(set(batch_result))
     assert dict(batch_result)["message"] == batch_result.message
     with pytest.raises(KeyError):
         batch_result["memory"]

@@ -20,7 +20,7 @@ def clamped_lstsq(
     By the singular value decomposition (driver "gelsd"), because the default "gels" fails on banks without
     full rank; where PyTorch has no such driver, through the pseudo-inverse.
     """
-    if mel.device.type != "cpu":
+    if mel.device.type != "cpu":  # pragma: cuda
         return clamped_pinv(mel, filters)
     columns = mel.movedim(-2, 0)
     solution = torch.linalg.lstsq(filters.mT, columns.flatten(1), driver="gelsd").solution

@@ -16,7 +16,7 @@ def info() -> None:
         figure(name, version_of(name) or "not installed")
     say("devices")
     figure("cpu", f"{torch.get_num_threads()} threads: kernels compiled by Numba")
-    for index in range(torch.cuda.device_count()):
+    for index in range(torch.cuda.device_count()):  # pragma: cuda
         memory = torch.cuda.get_device_properties(index).total_memory / 2**30
         name = torch.cuda.get_device_name(index)
         figure(f"cuda:{index}", f"{name}, {memory:.0f} GiB: PyTorch operations")

@@ -30,14 +30,14 @@ def solve_columns(
     """X (batch, n, k), iterations and converged (batch, k); the nearest optimum in the quadratic distance.
 
     Args:
-        prior: "flat", "envelope", or a tensor, lifted as in `starting_point` if `relative`.
+        prior: "flat", "envelope", or a tensor, lifted as in `starting_point`.
         relative: deviations count relative to the prior (weight x₀²), or plainly.
         method: "dense" or "lbfgsb".
     """
     batch, m, k = b.shape
     working = matrix.dtype
     frames = b.movedim(1, -1).reshape(-1, m).to(working)
-    start = _prior(matrix, frames, prior, relative)
+    start = _prior(matrix, frames, prior)
     weight = start.square() if relative else torch.ones_like(start)
     # A bin under a filter that gives nothing must be zero, which no finite λ says.
     silent = ((frames <= 0).to(working) @ (matrix > 0).to(working) > 0) & (matrix >= 0).all()
@@ -59,15 +59,12 @@ def _prior(
     matrix: Float[Tensor, "m n"],
     frames: Float[Tensor, "c m"],
     prior: str | Float[Tensor, "batch n k"],
-    relative: bool,
 ) -> Float[Tensor, "c n"]:
     if prior == "flat":
         return frames.new_zeros(len(frames), matrix.shape[1])
     given = None
     if isinstance(prior, Tensor):
         given = prior.movedim(1, -1).reshape(-1, matrix.shape[1]).to(frames.dtype)
-        if not relative:
-            return given
     sound = frames.isfinite().all(dim=-1, keepdim=True)
     shape = envelope(matrix, torch.where(sound, frames, 1.0), between_centres(matrix))
     shape = torch.where(sound, shape, torch.nan)
