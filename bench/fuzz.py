@@ -26,10 +26,10 @@ from pathlib import Path
 
 import torch
 
-import fuzz_files
 from inbounds.audio import MelSpec
 from inbounds.audio.io import read_audio, read_mel
 from report import machine, table, write
+from spoilt import case
 
 READERS = {
     "npy": read_mel,
@@ -102,7 +102,7 @@ def run(kind: str, seeds: range, folder: Path) -> Counter:
     outcomes: Counter = Counter()
     for seed in seeds:
         path = folder / f"case-{kind}-{seed}.{kind}"
-        path.write_bytes(fuzz_files.case(kind, random.Random(f"{kind} {seed}")))
+        path.write_bytes(case(kind, random.Random(f"{kind} {seed}")))
         outcome = judged(kind, path)
         if outcome.startswith("!"):
             outcome = f"! {kind} {seed}: {outcome[2:600]}"

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NOT_BENCHMARKS = {"run.py", "report.py", "soak.py", "fuzz.py", "fuzz_files.py"}
+NOT_BENCHMARKS = {"run.py", "report.py", "soak.py", "fuzz.py"}
 
 if __name__ == "__main__":
     for script in sorted(HERE.glob("*.py")):
