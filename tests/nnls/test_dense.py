@@ -8,6 +8,8 @@ from inbounds.nnls.kkt import kkt_residual
 from nnls.cases import KINDS, assert_as_good, brute_force, make, objective, reference
 
 ENGINES = [pytest.param(compiled.ENGINE, id="compiled"), pytest.param(tensorial.ENGINE, id="tensorial")]
+# Without a choice of engine, a few columns of a tall matrix take the short way.
+WAYS = [*ENGINES, pytest.param(None, id="short")]
 SHAPES = [(20, 10), (30, 30), (12, 40)]
 
 
@@ -19,7 +21,7 @@ def solve(A, b, engine, lower=0.0, upper=torch.inf, prior=0.0):
     return found.x[0], found
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WAYS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_as_good_as_scipy(engine, shape, kind):
@@ -43,7 +45,7 @@ def test_the_sizes_people_have(shape, columns, kind):
     assert_as_good(A, b, x, reference(A, b))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WAYS)
 @pytest.mark.parametrize("kind", ["gauss", "duplicates", "low rank"])
 @pytest.mark.parametrize("shape", [(6, 5), (3, 6)])
 def test_box_against_every_active_set(engine, kind, shape):
@@ -62,7 +64,7 @@ def test_box_against_every_active_set(engine, kind, shape):
     assert found.reached.all()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WAYS)
 def test_without_bounds_it_is_the_pseudo_inverse(engine):
     for kind, shape in [
         ("gauss", (20, 10)),
@@ -75,7 +77,7 @@ def test_without_bounds_it_is_the_pseudo_inverse(engine):
         torch.testing.assert_close(x, torch.linalg.pinv(A) @ b, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WAYS)
 @pytest.mark.parametrize("kind", ["duplicates", "low rank", "reachable b", "zeros"])
 @pytest.mark.parametrize("with_prior", [False, True])
 def test_nearest_of_the_optima(engine, kind, with_prior):
@@ -94,7 +96,7 @@ def test_nearest_of_the_optima(engine, kind, with_prior):
     assert ((x - prior).norm(dim=0) <= (optimum - prior).norm(dim=0) + 1e-9).all()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WAYS)
 @pytest.mark.parametrize("shape", [(20, 10), (10, 20)])
 def test_a_bad_column_stays_alone(engine, shape):
     A, b = make("gauss", *shape, 5)
@@ -104,6 +106,36 @@ def test_a_bad_column_stays_alone(engine, shape):
     assert x[:, [1, 3]].isnan().all()
     assert not found.reached[0, [1, 3]].any()
     torch.testing.assert_close(x[:, [0, 2, 4]], clean[:, [0, 2, 4]], rtol=1e-12, atol=1e-12)
+
+
+def test_the_short_way_takes_what_is_plain_and_leaves_the_rest(monkeypatch):
+    """The engine's solvers are not called for a few columns of an ordinary matrix; for others they are."""
+    called = []
+
+    def engine_for(device):
+        called.append(device)
+        return compiled.ENGINE
+
+    monkeypatch.setattr(dense, "engine_for", engine_for)
+    A, b = make("gauss", 20, 10, 4)
+    x, _ = solve(A, b, None)
+    assert not called
+    torch.testing.assert_close(x, solve(A, b, compiled.ENGINE)[0], rtol=1e-12, atol=1e-12)
+    lower, upper = torch.full((10, 1), -0.3).double(), torch.full((10, 1), 0.2).double()
+    lower[2], upper[3], upper[4] = -torch.inf, torch.inf, -0.3
+    x, _ = solve(A, b, None, lower, upper)
+    assert not called
+    torch.testing.assert_close(x, solve(A, b, compiled.ENGINE, lower, upper)[0], rtol=1e-12, atol=1e-12)
+    twice = A[:, [0, 0, *range(8)]]
+    for matrix, right, prior in [
+        (twice, b, 0.0),
+        (1e-150 * A, 1e-150 * b, 0.0),
+        (A, b / 0.0, 0.0),
+        (A, b, torch.nan),
+    ]:
+        called.clear()
+        solve(matrix, right, None, prior=prior)
+        assert called
 
 
 def test_a_bad_matrix_of_several_stays_alone():
@@ -117,7 +149,7 @@ def test_a_bad_matrix_of_several_stays_alone():
     torch.testing.assert_close(x[[0, 2]], clean[[0, 2]])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", WAYS)
 def test_degenerate_optima(engine):
     """Exact ties: b in the span of few columns, so that many gradients and variables are zero together."""
     A = torch.tensor(

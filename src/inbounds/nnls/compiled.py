@@ -34,6 +34,25 @@ def pivot(
     return d, nit
 
 
+def solve_few(
+    A: Float[Tensor, "g m n"],
+    b: Float[Tensor, "g m k"],
+    lower: Float[Tensor, "g n k"],
+    upper: Float[Tensor, "g n k"],
+    limits: tuple[float, float, int],
+) -> tuple[Float[Tensor, "g n k"], Int[Tensor, "g k"], Float[Tensor, "g k"]]:
+    """X, iterations and certificates of a few right-hand sides of tall matrices; see kernels/tall.py."""
+    from inbounds.nnls.kernels import tall
+
+    g, n, k = lower.shape
+    B, low, high = (value.double().mT.reshape(g * k, -1) for value in (b, lower, upper))
+    matrix = A.double()
+    x, nit, value = low.new_empty(low.shape), torch.zeros(g * k, dtype=torch.int64), low.new_empty(g * k)
+    arrays = _arrays(matrix.mT, matrix.mT @ matrix, B, low, high)
+    tall.solve_rows(*arrays, limits, *_arrays(x, nit, value))
+    return x.view(g, k, n).mT.to(b.dtype).contiguous(), nit.view(g, k), value.view(g, k)
+
+
 def descend(
     A: Float[Tensor, "g m n"],
     b: Float[Tensor, "c m"],

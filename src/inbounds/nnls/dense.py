@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inbounds.nnls.engine import Engine
+from inbounds.nnls.kkt import ROUNDING
 from inbounds.nnls.nearest import indices, nearest_optimum, nearest_solution
 from inbounds.nnls.rank import clear_rank
 from inbounds.nnls.scaled import EPS, GOOD, Partial, Scaled, Solution, solve_in_chunks
@@ -22,6 +23,7 @@ FINE = 1e-14  # certificates below this are rounding
 ROUNDS = 4  # of refinement
 SAFE = 1e9  # condition of the normal equations up to which refinement gains seven digits a round
 CHUNK = 2**22  # numbers in one array of one chunk
+FEW = 2**11  # variables of all right-hand sides together, up to which one compiled call is faster
 
 
 def engine_for(device: torch.device) -> Engine:
@@ -45,10 +47,37 @@ def solve(
     engine: Engine | None = None,
 ) -> Solution:
     """The optimum nearest `prior`: the least Σ (x - prior)² / weight."""
+    if engine is None and b.device.type == "cpu" and _are_few(A, lower):
+        found = _solve_few(A, b, lower, upper, prior, weight)
+        if found is not None:
+            return found
     chosen = engine or engine_for(b.device)
     return solve_in_chunks(
         A, b, lower, upper, prior, weight, lambda problem: _optimum(problem, chosen), CHUNK
     )
+
+
+def _are_few(A: Float[Tensor, "g m n"], lower: Float[Tensor, "g n k"]) -> bool:
+    return 0 < A.shape[-1] <= A.shape[-2] and 0 < lower.numel() <= FEW
+
+
+def _solve_few(
+    A: Float[Tensor, "g m n"],
+    b: Float[Tensor, "g m k"],
+    lower: Float[Tensor, "g n k"],
+    upper: Float[Tensor, "g n k"],
+    prior: Float[Tensor, "g n k"],
+    weight: Float[Tensor, "g n k"],
+) -> Solution | None:
+    """The same by one compiled call, where every optimum is unique and everything finite; None elsewhere."""
+    from inbounds.nnls import compiled
+
+    x, nit, value = compiled.solve_few(A, b, lower, upper, (ROUNDING * EPS, FINE, ROUNDS))
+    # A NaN in the data makes the certificate NaN; one in the prior or the weight must be looked for.
+    if not bool((value <= GOOD).all() & (prior.sum() * weight.sum()).isfinite()):
+        return None
+    x = torch.minimum(torch.maximum(x, lower), upper)  # rounding must not leave the box
+    return Solution(x, nit, torch.ones_like(nit, dtype=torch.bool), value)
 
 
 def _optimum(problem: Scaled, engine: Engine) -> Partial:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _are_functorch_transforms_active, _len_torch_dispatch_stack
 
 
 class Operator:
@@ -36,6 +37,7 @@ class Operator:
         self.custom_op.register_fake(fake)
         self.custom_op.register_autograd(backward, setup_context=setup_context)
         self.custom_op.register_vmap(vmap)
+        self.forward = forward
         self.function: Any = type(
             forward.__name__,
             (torch.autograd.Function,),
@@ -48,10 +50,15 @@ class Operator:
         )
 
     def __call__(self, *inputs: Any) -> Any:
-        """The custom op where a compiler traces, else the autograd.Function."""
-        traced = torch.compiler.is_compiling() or any(map(_is_of_a_tracer, inputs))
-        return self.custom_op(*inputs) if traced else self.function.apply(*inputs)
+        """The custom op where a compiler traces, else the autograd.Function, else the bare function."""
+        tensors = [value for value in inputs if isinstance(value, Tensor)]
+        if torch.compiler.is_compiling() or _len_torch_dispatch_stack() or not all(map(_is_plain, tensors)):
+            return self.custom_op(*inputs)
+        wanted = torch.is_grad_enabled() and any(value.requires_grad for value in tensors)
+        if wanted or _are_functorch_transforms_active():
+            return self.function.apply(*inputs)
+        return self.forward(*inputs)
 
 
-def _is_of_a_tracer(value: Any) -> bool:
-    return isinstance(value, Tensor) and type(value) not in (Tensor, torch.nn.Parameter)
+def _is_plain(value: Tensor) -> bool:
+    return type(value) is Tensor or type(value) is torch.nn.Parameter

@@ -9,7 +9,7 @@ last first (Murty), which cannot cycle.
     Follows: Portugal, Júdice, Vicente (1994); Kim & Park (2011), Algorithm 2, with bounds on both sides.
 
 With H = G⁻¹ at hand the system is the smaller of two: G_FF, or H_BB, since d = H(w + g). No factorisation is
-larger than n/2, an eighth of the work of one of size n.
+larger than n/2, an eighth of the work of one of size n. For a few right-hand sides H costs more than that.
 """
 
 import numpy as np
@@ -110,7 +110,10 @@ def exchange(d, g, low, high, side, tolerance, allowed):
 
 @kernel(fastmath=VECTORISED)
 def evaluate(G, H, w, Hw, low, high, side, d, g, members, L, v):
-    """D and g of a partition: one solve with the smaller of G_FF and H_BB. False where it is singular."""
+    """D and g of a partition: one solve with the smaller of G_FF and H_BB. False where it is singular.
+
+    Without H, an empty array, it is G_FF.
+    """
     n = w.size
     free = 0
     for j in range(n):
@@ -118,7 +121,7 @@ def evaluate(G, H, w, Hw, low, high, side, d, g, members, L, v):
             free += 1
         else:
             d[j] = low[j] if side[j] == LOWER else high[j]
-    swap = n - free < free
+    swap = H.size > 0 and n - free < free
     size = 0
     for j in range(n):
         if (side[j] == FREE) != swap:
@@ -162,11 +165,37 @@ def evaluate(G, H, w, Hw, low, high, side, d, g, members, L, v):
 
 
 @kernel()
+def pivot_column(G, H, w, Hw, low, high, side, tolerance, d, g, members, L, v):
+    """The step d of one right-hand side, starting from the partition in `side`.
+
+    Returns the number of partitions tried; one that comes to no end leaves d = 0 and a negative number.
+    """
+    n = w.size
+    fewest, retries, allowed = n + 1, RETRIES, n
+    for count in range(1, 3 * n + 31):
+        if not evaluate(G, H, w, Hw, low, high, side, d, g, members, L, v):
+            d[:] = 0.0
+            return -count
+        broken = exchange(d, g, low, high, side, tolerance, allowed)
+        if broken == 0:
+            for j in range(n):
+                d[j] = min(max(d[j], low[j]), high[j])
+            return count
+        if broken < fewest:
+            fewest, retries, allowed = broken, RETRIES, n
+        elif retries > 0:
+            retries -= 1
+        else:
+            allowed = 1
+    d[:] = 0.0
+    return -(3 * n + 30)
+
+
+@kernel()
 def pivot_rows(G, H, W, HW, low, high, side, tolerance, D, nit, rows, start, stop):
-    """Fill the rows of D named by rows[start:stop] with the steps, starting from the partition in `side`.
+    """Fill the rows of D named by rows[start:stop] with the steps.
 
     G, H are (g, n, n); the others have a row per right-hand side, row c belonging to matrix c // (rows / g).
-    A row that comes to no end keeps D = 0 and a negative nit.
     """
     n = G.shape[1]
     each = W.shape[0] // G.shape[0]
@@ -174,22 +203,5 @@ def pivot_rows(G, H, W, HW, low, high, side, tolerance, D, nit, rows, start, sto
     members = np.empty(n, np.int64)
     for i in range(start, stop):
         c = rows[i]
-        args = (G[c // each], H[c // each], W[c], HW[c], low[c], high[c], side[c], D[c], g, members, L, v)
-        fewest, retries, allowed = n + 1, RETRIES, n
-        done = False
-        count = 0
-        while count < 3 * n + 30 and not done:
-            count += 1
-            if not evaluate(*args):
-                break
-            broken = exchange(D[c], g, low[c], high[c], side[c], tolerance[c], allowed)
-            done = broken == 0
-            if broken < fewest:
-                fewest, retries, allowed = broken, RETRIES, n
-            elif retries > 0:
-                retries -= 1
-            else:
-                allowed = 1
-        for j in range(n):
-            D[c, j] = min(max(D[c, j], low[c, j]), high[c, j]) if done else 0.0
-        nit[c] = count if done else -count
+        given = (G[c // each], H[c // each], W[c], HW[c], low[c], high[c], side[c], tolerance[c])
+        nit[c] = pivot_column(*given, D[c], g, members, L, v)
