@@ -96,3 +96,32 @@ def test_a_deficient_matrix_is_solved_too(problem, data):
         _, info = inbounds.lsq_linear(A, b, bounds, full_output=True)
         assert info.converged.all()
         assert (info.kkt <= tolerance(b.dtype)).all()
+
+
+@given(problems(), st.data())
+def test_moving_the_box_moves_the_answer(problem, data):
+    A, b = (part.double() for part in problem)
+    seed = data.draw(seeds)
+    lower, upper = data.draw(boxes(A.shape[-1], seed, A.dtype))
+    shift = normal(seed + 1, A.shape[-1])
+    x = inbounds.lsq_linear(A, b, (lower, upper))
+    moved = inbounds.lsq_linear(A, b + (A @ shift)[:, None], (lower + shift, upper + shift))
+    # Of many optima the one nearest 0 is given, which moves otherwise; what they explain is one.
+    torch.testing.assert_close(A @ moved, A @ (x + shift[:, None]), rtol=1e-7, atol=1e-7)
+
+
+@given(problems(), seeds)
+def test_permuted_problems_have_permuted_answers(problem, seed):
+    A, b = (part.double() for part in problem)
+    generator = torch.Generator().manual_seed(seed)
+    rows, variables, columns = (torch.randperm(n, generator=generator) for n in (*A.shape, b.shape[-1]))
+    x = inbounds.nnls(A, b)
+    permuted = inbounds.nnls(A[rows][:, variables], b[..., rows, :][..., columns])
+    torch.testing.assert_close(permuted, x[..., variables, :][..., columns], rtol=1e-6, atol=1e-6)
+
+
+@given(problems())
+def test_an_answer_is_the_nearest_to_itself(problem):
+    A, b = (part.double() for part in problem)
+    x = inbounds.nnls(A, b)
+    torch.testing.assert_close(inbounds.nnls(A, b, prior=x), x, rtol=1e-7, atol=1e-7)
