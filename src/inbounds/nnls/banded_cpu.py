@@ -72,8 +72,8 @@ def _frames(value: Float[Tensor, "batch rows k"], start: int, stop: int) -> Any:
     from inbounds.nnls.kernels.tile import Frames
 
     item, frame = np.divmod(np.arange(start, stop), value.shape[2])
-    reach = 1 + sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
-    flat = torch.as_strided(value.detach(), (reach,), (1,))
+    span = 1 + sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
+    flat = torch.as_strided(value.detach(), (span,), (1,))
     return Frames(flat.numpy(), value.stride(1), item * value.stride(0) + frame * value.stride(2))
 
 
