@@ -15,6 +15,7 @@ from inbounds.nnls.prior import FLOOR, LIFT, reach
 
 # Frames a call: enough to hide its cost, few enough to spread over threads and to keep memory small.
 _BLOCK = 1024
+_AGAIN = 256  # of a second attempt, which holds about ten float64 arrays like x
 
 
 class Answer(NamedTuple):
@@ -53,16 +54,19 @@ def solve_cpu(
             _write(answer.x, torch.arange(start, stop), x[0].mT)
         if keep_dual:
             _write(answer.dual, torch.arange(start, stop), dual)
-        if not state.all():
-            again = start + np.flatnonzero(state == 0)
-            left = torch.from_numpy(again)
-            part = None if prior is None else prior[left // k, :, left % k].to(working)
-            found = second_attempt(bands, b[left // k, :, left % k].to(working), part, choice, _newton)
-            _write(answer.x, left, found.x)
-            nits[again] += found.nit.numpy()
-            converged[again] = found.converged.numpy()
-            if keep_dual:
-                _write(answer.dual, left, found.dual)
+        again = start + np.flatnonzero(state == 0)
+        for first in range(0, len(again), _AGAIN):
+            solve_again(again[first : first + _AGAIN])
+
+    def solve_again(which: np.ndarray) -> None:
+        left = torch.from_numpy(which)
+        part = None if prior is None else prior[left // k, :, left % k].to(working)
+        found = second_attempt(bands, b[left // k, :, left % k].to(working), part, choice, _newton)
+        _write(answer.x, left, found.x)
+        nits[which] += found.nit.numpy()
+        converged[which] = found.converged.numpy()
+        if keep_dual:
+            _write(answer.dual, left, found.dual)
 
     for_each_block(work, b.shape[0] * k, _BLOCK)
 
