@@ -43,32 +43,35 @@ def solve_cpu(
     direct = answer.x.dtype == working
     keep_dual = answer.dual.shape[-1] > 0
     nits, converged = answer.nit.view(-1).numpy(), answer.converged.view(-1).numpy()
+    states = np.empty(b.shape[0] * k, dtype=np.int8)
 
-    def work(start: int, stop: int) -> None:
+    def solve(start: int, stop: int) -> None:
         x = answer.x if direct else torch.empty(1, n, stop - start, dtype=working)
         out = _frames(x, start, stop) if direct else _frames(x, 0, stop - start)
         given = None if prior is None else _read(prior, start, stop, working)
-        dual, nit, state = _solve(bank, how, _read(b, start, stop, working), given, None, out, keep_dual)
-        nits[start:stop], converged[start:stop] = nit, state > 0
+        dual, nits[start:stop], states[start:stop] = _solve(
+            bank, how, _read(b, start, stop, working), given, None, out, keep_dual
+        )
         if not direct:
             _write(answer.x, torch.arange(start, stop), x[0].mT)
         if keep_dual:
             _write(answer.dual, torch.arange(start, stop), dual)
-        again = start + np.flatnonzero(state == 0)
-        for first in range(0, len(again), _AGAIN):
-            solve_again(again[first : first + _AGAIN])
 
-    def solve_again(which: np.ndarray) -> None:
-        left = torch.from_numpy(which)
-        part = None if prior is None else prior[left // k, :, left % k].to(working)
-        found = second_attempt(bands, b[left // k, :, left % k].to(working), part, choice, _newton)
-        _write(answer.x, left, found.x)
-        nits[which] += found.nit.numpy()
-        converged[which] = found.converged.numpy()
+    for_each_block(solve, len(states), _BLOCK)
+    converged[:] = states > 0
+    left = np.flatnonzero(states == 0)
+
+    def solve_again(start: int, stop: int) -> None:
+        which = torch.from_numpy(left[start:stop])
+        part = None if prior is None else prior[which // k, :, which % k].to(working)
+        found = second_attempt(bands, b[which // k, :, which % k].to(working), part, choice, _newton)
+        _write(answer.x, which, found.x)
+        nits[left[start:stop]] += found.nit.numpy()
+        converged[left[start:stop]] = found.converged.numpy()
         if keep_dual:
-            _write(answer.dual, left, found.dual)
+            _write(answer.dual, which, found.dual)
 
-    for_each_block(work, b.shape[0] * k, _BLOCK)
+    for_each_block(solve_again, len(left), _AGAIN, calls_torch=True)
 
 
 def _frames(value: Float[Tensor, "batch rows k"], start: int, stop: int) -> Any:
