@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from inbounds._parallel import for_each_block
 from inbounds.nnls.bands import Bands
@@ -60,11 +61,12 @@ def solve_cpu(
     for_each_block(solve, len(states), _BLOCK)
     converged[:] = states > 0
     left = np.flatnonzero(states == 0)
+    wide = bands.to(torch.float64) if len(left) else bands
 
     def solve_again(start: int, stop: int) -> None:
         which = torch.from_numpy(left[start:stop])
         part = None if prior is None else prior[which // k, :, which % k].to(working)
-        found = second_attempt(bands, b[which // k, :, which % k].to(working), part, choice, _newton)
+        found = second_attempt(wide, b[which // k, :, which % k].to(working), part, choice, _newton)
         _write(answer.x, which, found.x)
         nits[left[start:stop]] += found.nit.numpy()
         converged[left[start:stop]] = found.converged.numpy()
@@ -143,8 +145,18 @@ def _how(choice: Choice, dtype: torch.dtype, kind: int) -> Any:
     return kinds.Choice(kind, distance, choice.ridge, choice.dual_power, FLOOR, LIFT, *goal, RECENTRE)
 
 
+# The kernel's views of the matrices in use.
+_banks = WeakTensorKeyDictionary()
+
+
 def _bank(bands: Bands) -> Any:
-    """The kernel's view of a matrix: columns with a row, ordered by it."""
+    """The kernel's view of a matrix: columns with a row, ordered by it. Kept as long as the matrix is."""
+    if bands.matrix not in _banks:
+        _banks[bands.matrix] = _make_bank(bands)
+    return _banks[bands.matrix]
+
+
+def _make_bank(bands: Bands) -> Any:
     from inbounds.nnls.kernels.tile import Bank
 
     rows = bands.matrix.shape[0]
