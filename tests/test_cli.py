@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import typer
 
 import inbounds
 from inbounds import cli
@@ -334,6 +335,15 @@ def test_the_usual_spec(rate, sizes):
 def test_the_usual_spec_of_any_rate():
     for rate in (1, 50, 700, 3000, 192_000, 2_000_000):
         assert usual_spec(rate).mel(torch.zeros(10)).isfinite().all()
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, typer.Abort])
+def test_interrupted_is_one_line(shell, tone, tmp_path, monkeypatch, interruption):
+    def interrupted(path):
+        raise interruption
+
+    monkeypatch.setattr(reconstruct, "read_audio", interrupted)
+    refused(shell("reconstruct", tone, "-o", tmp_path / "out.wav"), 130, "interrupted")
 
 
 def test_an_extra_that_is_not_installed_is_one_line(monkeypatch, capsys):
