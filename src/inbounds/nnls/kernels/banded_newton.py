@@ -58,11 +58,8 @@ def _evaluate(bank, choice, tile, prior, weight, ridge, at_zero):
     zero = splat(ridge, 0.0)
     eps = 1.1920929e-07 if prior.itemsize == 4 else 2.220446049250313e-16
     slope, error, largest = zero, zero, zero
-    level_after, diagonal_after, rounding_after = (
-        zero,
-        zero,
-        zero,
-    )  # what the columns so far give to the next row
+    # What the columns so far give to the next row.
+    level_after, diagonal_after, rounding_after = zero, zero, zero
     lam = load(tile.trial, 0)
     for j in range(m):
         level, diagonal, beside = level_after, diagonal_after, zero
