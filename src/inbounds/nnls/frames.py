@@ -54,8 +54,8 @@ def normalise(
 def times_two_to(exponent: Int[Tensor, "b 1"], value: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
     """Value · 2^exponent, exact and differentiable.
 
-    Not torch.ldexp(value, exponent), whose gradient is zero for negative exponents (PyTorch 2.13, issue 186556
-    there). In two halves, because the power itself may lie outside the dtype's range.
+    Not torch.ldexp(value, exponent), whose gradient is zero for negative exponents in PyTorch 2.13 (its issue
+    186556). In two halves, because the power itself may lie outside the dtype's range.
     """
     one = torch.ones(exponent.shape, dtype=value.dtype, device=value.device)
     half = torch.div(exponent, 2, rounding_mode="floor")
