@@ -10,6 +10,7 @@ from inbounds.nnls.engine import Engine, Solved
 
 EPS = 2.0**-52
 BLOCK = 8  # right-hand sides a thread takes at a time
+SMALL_BLOCK = 64  # ... where one takes microseconds
 
 
 def pivot(
@@ -34,22 +35,22 @@ def pivot(
     return d, nit
 
 
-def solve_few(
+def solve_small(
     A: Float[Tensor, "g m n"],
     b: Float[Tensor, "g m k"],
     lower: Float[Tensor, "g n k"],
     upper: Float[Tensor, "g n k"],
     limits: tuple[float, float, int],
 ) -> tuple[Float[Tensor, "g n k"], Int[Tensor, "g k"], Float[Tensor, "g k"]]:
-    """X, iterations and certificates of a few right-hand sides of tall matrices; see kernels/tall.py."""
+    """X, iterations and certificates of small problems with tall matrices; see kernels/tall.py."""
     from inbounds.nnls.kernels import tall
 
     g, n, k = lower.shape
     B, low, high = (value.double().mT.reshape(g * k, -1) for value in (b, lower, upper))
     matrix = A.double()
     x, nit, value = low.new_empty(low.shape), torch.zeros(g * k, dtype=torch.int64), low.new_empty(g * k)
-    arrays = _arrays(matrix.mT, matrix.mT @ matrix, B, low, high)
-    tall.solve_rows(*arrays, limits, *_arrays(x, nit, value))
+    given, found = _arrays(matrix.mT, matrix.mT @ matrix, B, low, high), _arrays(x, nit, value)
+    for_each_block(lambda a, z: tall.solve_rows(*given, limits, *found, a, z), g * k, SMALL_BLOCK)
     return x.view(g, k, n).mT.to(b.dtype).contiguous(), nit.view(g, k), value.view(g, k)
 
 

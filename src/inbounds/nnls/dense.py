@@ -23,7 +23,9 @@ FINE = 1e-14  # certificates below this are rounding
 ROUNDS = 4  # of refinement
 SAFE = 1e9  # condition of the normal equations up to which refinement gains seven digits a round
 CHUNK = 2**22  # numbers in one array of one chunk
-FEW = 2**11  # variables of all right-hand sides together, up to which one compiled call is faster
+# One compiled call is faster up to so many variables in a right-hand side, or in all of them together.
+NARROW = 16
+FEW = 2**11
 
 
 def engine_for(device: torch.device) -> Engine:
@@ -47,8 +49,8 @@ def solve(
     engine: Engine | None = None,
 ) -> Solution:
     """The optimum nearest `prior`: the least Σ (x - prior)² / weight."""
-    if engine is None and b.device.type == "cpu" and _are_few(A, lower):
-        found = _solve_few(A, b, lower, upper, prior, weight)
+    if engine is None and b.device.type == "cpu" and _is_small(A, lower):
+        found = _solve_small(A, b, lower, upper, prior, weight)
         if found is not None:
             return found
     chosen = engine or engine_for(b.device)
@@ -57,11 +59,12 @@ def solve(
     )
 
 
-def _are_few(A: Float[Tensor, "g m n"], lower: Float[Tensor, "g n k"]) -> bool:
-    return 0 < A.shape[-1] <= A.shape[-2] and 0 < lower.numel() <= FEW
+def _is_small(A: Float[Tensor, "g m n"], lower: Float[Tensor, "g n k"]) -> bool:
+    few = lower.numel() <= FEW or A.shape[-1] <= NARROW
+    return few and 0 < A.shape[-1] <= A.shape[-2] and lower.numel() > 0
 
 
-def _solve_few(
+def _solve_small(
     A: Float[Tensor, "g m n"],
     b: Float[Tensor, "g m k"],
     lower: Float[Tensor, "g n k"],
@@ -72,7 +75,7 @@ def _solve_few(
     """The same by one compiled call, where every optimum is unique and everything finite; None elsewhere."""
     from inbounds.nnls import compiled
 
-    x, nit, value = compiled.solve_few(A, b, lower, upper, (ROUNDING * EPS, FINE, ROUNDS))
+    x, nit, value = compiled.solve_small(A, b, lower, upper, (ROUNDING * EPS, FINE, ROUNDS))
     # A NaN in the data makes the certificate NaN; one in the prior or the weight must be looked for.
     if not bool((value <= GOOD).all() & (prior.sum() * weight.sum()).isfinite()):
         return None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from inbounds.nnls.checks import bounds_of, problem
 
-ROUNDING = 8.0  # in units of the last place of what is summed: a gradient that is no more is none
+ROUNDING = 8.0  # in units of the last place of what is summed: a distance that is no more is none
 
 
 def kkt_residual(
@@ -26,10 +26,10 @@ def kkt_residual(
 
     and for a box its projected-gradient form ‖D x - P(D x - g)‖∞ over the larger of ‖D⁻¹Aᵀb‖∞ and the same
     of A p, p the point of the box nearest 0 (which is 0 for x >= 0). It does not change when b, all of A, or
-    one of its columns is scaled, bounds and x along with them. An entry of g that may be rounding alone, up
-    to 8 eps ‖|A||x| + |b|‖₂, counts zero; where b is orthogonal to A's columns, all of them may be. Zero
-    columns count zero; where the denominator is zero, the value is 0 at an optimum and inf elsewhere. A NaN
-    stays in its column.
+    one of its columns is scaled, bounds and x along with them. A numerator that may
+    be rounding alone, up to 8 eps ‖|A||x| + |b|‖₂, counts zero: it may be where b is orthogonal to A's columns.
+    Zero columns count zero; where the denominator is zero, the value is 0 at an optimum and inf elsewhere. A
+    NaN stays in its column.
 
     Args:
         A: (m, n), or (*batch, m, n).
@@ -81,7 +81,7 @@ def certificate(
     scaled = [torch.where(norms == 0, 0.0, norms * value) for value in (x, lower, upper)]
     gradient = unit.mT @ (unit @ scaled[0] - b)
     summed = unit.abs() @ scaled[0].abs() + b.abs()
-    rounding = ROUNDING * torch.finfo(b.dtype).eps * column_norms(summed).mT
+    rounding = ROUNDING * torch.finfo(b.dtype).eps * column_norms(summed).squeeze(-1)
     start = torch.zeros_like(scaled[1]).clamp(scaled[1], scaled[2])
     size = torch.maximum((unit.mT @ b).abs(), (unit.mT @ (unit @ start)).abs()).amax(dim=-2)
     return scaled_certificate(scaled[0], gradient, scaled[1], scaled[2], size, rounding)
@@ -93,13 +93,11 @@ def scaled_certificate(
     lower: Float[Tensor, "g n k"],
     upper: Float[Tensor, "g n k"],
     size: Float[Tensor, "g k"],
-    rounding: Float[Tensor, "g 1 k"],
+    rounding: Float[Tensor, "g k"],
 ) -> Float[Tensor, "g k"]:
     """‖y - P(y - gradient)‖∞ / size, for unit columns; the gradient is clipped to the room left, which
-    is the same and keeps small gradients at large y. Entries no larger than `rounding` are zero.
+    is the same and keeps small gradients at large y. What is no larger than `rounding` is zero.
     """
-    gradient = torch.where(gradient.abs() <= rounding, 0.0, gradient)
     clipped = torch.maximum(torch.minimum(gradient, y - lower), y - upper)
     distance = clipped.abs().amax(dim=-2)
-    distance = torch.where((gradient.isnan() | y.isnan()).any(dim=-2), torch.nan, distance)
-    return torch.where(distance == 0, 0.0, distance / size)
+    return torch.where(distance <= rounding, 0.0, distance / size)

@@ -53,7 +53,7 @@ class Scaled(NamedTuple):
 
     def rounding(self, y: Float[Tensor, "c n"]) -> Float[Tensor, " c"]:
         """What the gradient at y may be off by; `kkt_residual` has a finer and dearer bound of it."""
-        return ROUNDING * EPS * (self.length + y.abs().sum(-1))
+        return ROUNDING * EPS * (self.length + torch.linalg.vector_norm(y, 1, dim=-1))
 
     def certificate(
         self,
@@ -65,7 +65,7 @@ class Scaled(NamedTuple):
         gradient = self.gradient(y) if gradient is None else gradient
         rounding = self.rounding(y) if rounding is None else rounding
         y, gradient, low, high = (part.mT.unsqueeze(0) for part in (y, gradient, self.low, self.high))
-        size, rounding = self.size.unsqueeze(0), rounding.unsqueeze(0).unsqueeze(0)
+        size, rounding = self.size.unsqueeze(0), rounding.unsqueeze(0)
         return scaled_certificate(y, gradient, low, high, size, rounding)[0]
 
     def judged(self, y: Float[Tensor, "c n"]) -> Float[Tensor, " c"]:

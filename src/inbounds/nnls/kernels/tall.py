@@ -1,7 +1,7 @@
-"""A few right-hand sides of a tall, well-conditioned matrix: from the data to the certificate in one call.
+"""Small problems with a tall, well-conditioned matrix: from the data to the certificate in one call.
 
 The same steps as in `dense`, pivoting on the normal equations, refined by the true residual, without what
-makes them fast for many right-hand sides: for one of 20 x 10 numbers every PyTorch operation is time lost.
+makes them fast for many columns and right-hand sides: for 20 x 10 numbers a PyTorch operation is time lost.
 Whatever is not plain is marked, and left to `dense`.
 """
 
@@ -48,9 +48,8 @@ def certify(U, b, y, low, high, size, rounding, residual, gradient):
     distance = 0.0
     for j in range(y.size):
         gradient[j] = -dot(U[j], residual)
-        if abs(gradient[j]) > rounding * length:
-            distance = max(distance, abs(max(min(gradient[j], y[j] - low[j]), y[j] - high[j])))
-    return distance / size if distance > 0.0 else 0.0
+        distance = max(distance, abs(max(min(gradient[j], y[j] - low[j]), y[j] - high[j])))
+    return distance / size if distance > rounding * length else 0.0
 
 
 @kernel()
@@ -98,8 +97,8 @@ def refine(U, unit, L, b, low, high, y, limits, residual, work, side, members, f
 
 
 @kernel()
-def solve_rows(A, G, B, lower, upper, limits, X, nit, value):
-    """Fill the rows of X, with iterations and certificates; these are NaN where the matrix or b is not plain.
+def solve_rows(A, G, B, lower, upper, limits, X, nit, value, start, stop):
+    """Fill X[start:stop], with iterations and certificates; these are NaN where the matrix or b is not plain.
 
     A is (g, n, m), the transposed matrices, G (g, n, n) their Gram matrices; the others have a row per
     right-hand side. `limits`: the relative rounding of a gradient, the certificate that is as small as they
@@ -112,8 +111,8 @@ def solve_rows(A, G, B, lower, upper, limits, X, nit, value):
     low, high, y, work = np.empty(n), np.empty(n), np.empty(n), np.empty((9, n))
     side, members = np.empty(n, np.int8), np.empty(n, np.int64)
     plain = False
-    for c in range(B.shape[0]):
-        if c % each == 0:
+    for c in range(start, stop):
+        if c == start or c % each == 0:
             plain = unit_gram(A[c // each], G[c // each], U, norms, L, unit)
         value[c] = np.nan
         if not plain:
