@@ -27,8 +27,8 @@ def kkt_residual(
     and for a box its projected-gradient form ‖D x - P(D x - g)‖∞ over the larger of ‖D⁻¹Aᵀb‖∞ and the same
     of A p, p the point of the box nearest 0 (which is 0 for x >= 0). It does not change when b, all of A, or
     one of its columns is scaled, bounds and x along with them. A numerator that may
-    be rounding alone, up to 8 eps ‖|A||x| + |b|‖₂, counts zero: it may be where b is orthogonal to A's columns.
-    Zero columns count zero; where the denominator is zero, the value is 0 at an optimum and inf elsewhere. A
+    be rounding alone, up to 8 eps ‖|A||x| + |b|‖₂, counts zero, as where b is orthogonal to the columns. Zero
+    columns count zero; where the denominator is zero, the value is 0 at an optimum and inf elsewhere. A
     NaN stays in its column.
 
     Args:
