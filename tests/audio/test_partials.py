@@ -87,6 +87,16 @@ def test_frames_are_independent_and_gains_pass_through():
     torch.testing.assert_close(sum(lone_partials(64 * smooth, 64 * mel, table)), 64 * whole, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("gain", [2.0**-100, 2.0**80])
+def test_any_scale_in_single_precision(gain):
+    mel = SPEC.mel(sines(SPEC, [2400.0])).float().mT[None]
+    smooth, table = torch.ones(1, mel.shape[1], 513), lobes(SPEC).to(mel)
+    for found, expected in zip(
+        lone_partials(gain * smooth, gain * mel, table), lone_partials(smooth, mel, table), strict=True
+    ):
+        torch.testing.assert_close(found, gain * expected, rtol=0, atol=0)
+
+
 def test_the_gradient_is_the_functions_own():
     spec = MelSpec(8000, 128, 64, 12)
     mel = spec.mel(sines(spec, [1013.0], 0.05)).mT[None, 2:4].clone().requires_grad_()

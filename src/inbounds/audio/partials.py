@@ -109,17 +109,18 @@ def lone_partials(
         return torch.zeros_like(energy), energy
     loudest = functional.max_pool1d(pairs.detach()[:, None], 5, stride=1, padding=2)[:, 0]
     frame, pair = torch.nonzero((pairs == loudest) & (pairs > 0), as_tuple=True)
-    low, fraction = _between(table.key, pair + heard[frame, pair + 1] / pairs[frame, pair])
+    level = pairs[frame, pair]
+    low, fraction = _between(table.key, pair + heard[frame, pair + 1] / level)
 
     around = pair[:, None] + torch.arange(4, device=pair.device)  # the band before the pair to that after
-    seen = functional.pad(heard, (1, 1))[frame[:, None], around]
+    seen = functional.pad(heard, (1, 1))[frame[:, None], around] / level[:, None]
     nearby = table.response[low[:, None], around], table.response[low[:, None] + 1, around]
     expected = torch.lerp(*nearby, fraction[:, None])
     gain = (seen * expected).sum(1) / expected.square().sum(1)
     unlike = (seen - gain[:, None] * expected).square().sum(1) / seen.square().sum(1)
     sure = (1 - unlike / LIKENESS**2).clamp(min=0)
     lone = torch.nonzero(sure > 0)[:, 0]  # leaves out what the table knows no place for, and is NaN
-    frame, pair, gain, sure = (t[lone] for t in (frame, pair, gain, sure))
+    frame, pair, sure, height = (t[lone] for t in (frame, pair, sure, gain * level))
 
     # The pairs are at least three bands apart, so no interval between filters' peaks has two partials.
     kept = torch.ones_like(functional.pad(heard, (0, 1)))
@@ -127,7 +128,7 @@ def lone_partials(
         kept = kept.index_put((frame, pair + interval), 1 - sure)
     rest = energy * kept[:, table.interval].reshape(energy.shape)
     bins, shape = lobe_at((low[lone] + fraction[lone]) / PLACES, table.profile, energy.shape[-1])
-    lobe = (gain * sure)[:, None] * shape
+    lobe = (height * sure)[:, None] * shape
     tones = torch.zeros_like(energy).flatten(0, 1)
     tones = tones.index_put((frame[:, None], bins), lobe, accumulate=True)
     return tones.reshape(energy.shape), rest
