@@ -7,6 +7,7 @@ from torch import Tensor
 
 from inbounds._parallel import for_each_block
 from inbounds.nnls.engine import Engine, Solved
+from inbounds.nnls.scaled import gram
 
 EPS = 2.0**-52
 BLOCK = 8  # right-hand sides a thread takes at a time
@@ -49,7 +50,7 @@ def solve_small(
     B, low, high = (value.double().mT.reshape(g * k, -1) for value in (b, lower, upper))
     matrix = A.double()
     x, nit, value = low.new_empty(low.shape), torch.zeros(g * k, dtype=torch.int64), low.new_empty(g * k)
-    given, found = _arrays(matrix.mT, matrix.mT @ matrix, B, low, high), _arrays(x, nit, value)
+    given, found = _arrays(matrix.mT, gram(matrix), B, low, high), _arrays(x, nit, value)
     for_each_block(lambda a, z: tall.solve_rows(*given, limits, *found, a, z), g * k, SMALL_BLOCK)
     return x.view(g, k, n).mT.to(b.dtype).contiguous(), nit.view(g, k), value.view(g, k)
 

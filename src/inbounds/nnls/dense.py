@@ -17,7 +17,7 @@ from inbounds.nnls.engine import Engine
 from inbounds.nnls.kkt import ROUNDING
 from inbounds.nnls.nearest import indices, nearest_optimum, nearest_solution
 from inbounds.nnls.rank import clear_rank
-from inbounds.nnls.scaled import EPS, GOOD, Partial, Scaled, Solution, solve_in_chunks
+from inbounds.nnls.scaled import EPS, GOOD, Partial, Scaled, Solution, gram, solve_in_chunks
 
 FINE = 1e-14  # certificates below this are rounding
 ROUNDS = 4  # of refinement
@@ -108,7 +108,7 @@ def _pivot(problem: Scaled, engine: Engine) -> Partial:
     lose by squaring the condition, the next round regains. The mark is for rows that need another way.
     """
     y = problem.into_box(torch.zeros_like(problem.low))
-    G = problem.A.mT @ problem.A
+    G = gram(problem.A)
     G = G + torch.diag_embed((G.diagonal(dim1=-2, dim2=-1) == 0).to(G.dtype))  # zero columns, fixed at 0
     H, singular = torch.linalg.inv_ex(G)
     condition = torch.linalg.matrix_norm(G, 1) * torch.linalg.matrix_norm(H, 1)

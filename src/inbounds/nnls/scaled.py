@@ -170,3 +170,11 @@ def _scaled(
 
 def _as_rows(value: Float[Tensor, "g q k"]) -> Float[Tensor, "c q"]:
     return value.mT.flatten(0, 1).contiguous()
+
+
+def gram(A: Float[Tensor, "g m n"]) -> Float[Tensor, "g n n"]:
+    """AᵀA. Of an odd number of columns, MKL's depends on the number of threads: zeros make it even."""
+    n = A.shape[-1]
+    if n % 2:
+        A = torch.nn.functional.pad(A, (0, 1))
+    return (A.mT @ A)[..., :n, :n]
