@@ -20,7 +20,6 @@ from inbounds.nnls.kernels.active_set import append, axpy, dot, remove
 SATISFIED = 1e-14  # a bound exceeded by no more than this part of ‖v‖
 PARALLEL = 1e-12  # a unit normal with no more than this outside the span of the active ones
 IMPLIED = 1e-12  # ... may be exceeded by this part of ‖v‖: the active ones imply it, but for rounding
-EQUALITY = -1  # in place of a variable, in the list of the active normals
 
 
 @kernel()
@@ -54,7 +53,7 @@ def outside_of(j, d, below, above):
 
 
 @kernel()
-def make_room(j, sign, d, below, above, Q, R, size, equalities, active, beta, u, z, r):
+def make_room(j, sign, d, below, above, Q, R, size, equalities, beta, u, z, r):
     """Move towards the bound of variable j, letting go of the active bounds that would pull the wrong way.
 
     Returns the number of active normals left, and False where they leave no way to go.
@@ -82,18 +81,18 @@ def make_room(j, sign, d, below, above, Q, R, size, equalities, active, beta, u,
             axpy(step, z, d)
         remove(Q, R, size, leaving)
         for i in range(leaving, size - 1):
-            active[i], beta[i], u[i] = active[i + 1], beta[i + 1], u[i + 1]
+            beta[i], u[i] = beta[i + 1], u[i + 1]
         size -= 1
 
 
 @kernel()
-def project_row(C, v, below, above, d, Q, R, active, beta, u, z, r):
+def project_row(C, v, below, above, d, Q, R, beta, u, z, r):
     """D of one row, v as above; returns the number of rounds, negated where it came to no end."""
     n = v.size
     size = 0
     for i in range(C.shape[0]):
         if append(C[i], Q, R, size):
-            active[size], beta[size] = EQUALITY, 0.0
+            beta[size] = 0.0
             size += 1
     equalities = size
     project_active(Q, R, size, beta, v, d, u, z, r)
@@ -106,16 +105,18 @@ def project_row(C, v, below, above, d, Q, R, active, beta, u, z, r):
         if j < 0:
             return count
         sign = 1.0 if -below[j] - d[j] == violation else -1.0
-        size, possible = make_room(j, sign, d, below, above, Q, R, size, equalities, active, beta, u, z, r)
+        size, possible = make_room(j, sign, d, below, above, Q, R, size, equalities, beta, u, z, r)
         z[:] = 0.0
         z[j] = sign
         if possible and append(z, Q, R, size):
-            active[size], beta[size] = j, -below[j] if sign > 0.0 else -above[j]
+            beta[size] = -below[j] if sign > 0.0 else -above[j]
             size += 1
-        elif violation <= IMPLIED * length:
-            below[j], above[j] = np.inf, np.inf
-        else:
+        elif violation > IMPLIED * length:
             return -count
+        elif sign > 0.0:
+            below[j] = np.inf
+        else:
+            above[j] = np.inf
         project_active(Q, R, size, beta, v, d, u, z, r)
     return -(10 * n + 50)
 
@@ -124,14 +125,13 @@ def project_row(C, v, below, above, d, Q, R, active, beta, u, z, r):
 def project_rows(R, weight, prior, low, high, Y, nit, rows, start, stop):
     """Move the rows of Y named by rows[start:stop] to the nearest points.
 
-    R is (g, r, n); the others have a row per right-hand side. A row that comes to no end stays, nit negative.
+    R is (g, m, n); the others have a row per right-hand side. A row that comes to no end stays, nit negative.
     """
     m, n = R.shape[1], R.shape[2]
     each = Y.shape[0] // R.shape[0]
     C, Q, T = np.empty((m, n)), np.empty((n, n)), np.zeros((n, n))
     v, below, above, d, root = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    active, beta, u = np.empty(n, np.int64), np.empty(n), np.empty(n)
-    z, r = np.empty(n), np.empty(n)
+    beta, u, z, r = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     for i in range(start, stop):
         c = rows[i]
         for j in range(n):
@@ -143,7 +143,7 @@ def project_rows(R, weight, prior, low, high, Y, nit, rows, start, stop):
         largest = root.max()
         for k in range(m):
             C[k] = R[c // each, k] * (root / largest if largest > 0.0 else root)
-        nit[c] = project_row(C, v, below, above, d, Q, T, active, beta, u, z, r)
+        nit[c] = project_row(C, v, below, above, d, Q, T, beta, u, z, r)
         if nit[c] > 0:
             for j in range(n):
                 if d[j] <= -below[j]:
