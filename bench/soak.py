@@ -122,7 +122,9 @@ def non_negative(draw: Draw) -> Outcome:
             reference, _ = scipy.optimize.nnls(A.numpy(), b[:, j].numpy())
         except RuntimeError:  # SciPy gives up on some
             continue
-        # What SciPy says of its x is not always true: with columns dependent but for rounding, x may be 1e15.
+        # With columns dependent but for rounding SciPy's x may be 1e15, and its residual is rounding itself.
+        if np.linalg.norm(A.abs().numpy() @ reference) > 1e8 * float(b[:, j].norm()):
+            continue
         theirs, ours = float((A @ torch.tensor(reference) - b[:, j]).norm()), float(info.residual_norm[j])
         if ours**2 > theirs**2 * (1 + 1e-8) + 1e-14 * float(b[:, j] @ b[:, j]):
             wrong.append(f"worse than SciPy: {ours} > {theirs}")
@@ -167,7 +169,7 @@ def mel_frames(draw: Draw) -> Outcome:
     for j in range(min(frames, SAMPLED)):
         _, norm = scipy.optimize.nnls(A.numpy(), mel[:, j].double().numpy())
         ours, size = float(_norm(A @ wide[:, j : j + 1] - mel[:, j : j + 1])), float(_norm(mel[:, j : j + 1]))
-        allowed = norm**2 * (1 + 1e-5) + ((1e-3 if dtype == torch.float32 else 1e-8) * size) ** 2
+        allowed = norm**2 * (1 + 1e-5) + ((1e-3 if dtype == torch.float32 else 1e-7) * size) ** 2
         if bool(info.converged[j]) and ours**2 > allowed:
             wrong.append(f"worse than SciPy: {ours} > {norm}")
     return Outcome(frames, int((~info.converged).sum()), wrong)

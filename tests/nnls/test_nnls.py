@@ -198,3 +198,15 @@ def test_large_matrices_go_to_lbfgsb(monkeypatch):
     monkeypatch.setattr(driver, "solve", watched)
     torch.testing.assert_close(nnls(A, b), nnls(A, b, method="dense"), rtol=1e-6, atol=1e-8)
     assert given == ["lbfgsb", "dense"]
+
+
+def test_graded_columns_do_not_end_early():
+    """Two rows always have bands, whose solver stops at 3e-8 here: then the dense one goes on."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(40):
+        A = torch.randn(2, 14, generator=generator, dtype=torch.float64).abs()
+        A = A * 10 ** (8 * torch.rand(14, generator=generator, dtype=torch.float64) - 4)
+        b = torch.randn(2, 200, generator=generator, dtype=torch.float64)
+        x, info = nnls(A, b, full_output=True)
+        assert info.converged.all()
+        assert kkt_residual(A, b, x).max() <= 1e-9

@@ -80,6 +80,6 @@ def nnls(
     found = None
     if options.method == "banded" or (options.method == "auto" and driver.has_bands(given, start)):
         found = driver.solve_banded(given, None if prior is None else start)
-    if found is None or (options.method == "auto" and driver.left_over(found)):
+    if found is None or (options.method == "auto" and driver.left_over(given, found)):
         found = driver.solve(given, lower, upper, start, options)
     return driver.answer(given, found, lower, upper, b.dtype, full_output)
