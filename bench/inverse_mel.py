@@ -47,14 +47,28 @@ print(time.perf_counter() - start)
 """
 
 MEMORY = """
-import resource, torch, warnings; warnings.simplefilter("ignore")
+import threading, torch, warnings; warnings.simplefilter("ignore")
 from inbounds.audio import InverseMelScale
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
 invert, mel = InverseMelScale(1025, 128, 44100), torch.rand(128, 11715)
-invert(mel[:, :2000])
-before = peak()
-x = invert(mel)
-print(round(peak() - before - x.numel() * 4 / 2**20))
+invert(mel)
+before, most, done = resident(), [0.0], threading.Event()
+
+def watch():
+    while not done.wait(0.0005):
+        most[0] = max(most[0], resident())
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+for _ in range(5):
+    x = invert(mel)
+    size = x.numel() * 4 / 2**20
+    del x
+done.set(); watcher.join()
+print(round(most[0] - before - size))
 """
 
 Way = Callable[[Tensor, Tensor], Tensor]  # mel, bank -> spectrogram

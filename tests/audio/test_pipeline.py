@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from inbounds.audio import pipeline
+from inbounds.audio import joint, pipeline
 from inbounds.audio.melspec import MelSpec
 from inbounds.audio.metrics import mel_residual, spectral_convergence
 from inbounds.audio.pipeline import MelToAudio, Refinement, mel_to_audio
@@ -80,13 +80,13 @@ def test_refining_the_magnitudes_helps(power):
 def test_pieces_make_the_whole(spec, init, monkeypatch):
     mel = spec.mel(voice(700 * spec.hop_length, spec.sample_rate))
     module = MelToAudio(spec, n_iter=5, refine=Refinement(2, 2), init=init)
-    monkeypatch.setattr("inbounds.audio.pipeline.block_frames", lambda n_fft, hop: 64)
+    monkeypatch.setattr("inbounds.audio.joint.block_frames", lambda n_fft, hop: 64)
     monkeypatch.setattr("inbounds.audio.sweep.block_frames", lambda n_fft, hop: 64)
     monkeypatch.setattr("inbounds.audio.start.BLOCK", 64)
-    monkeypatch.setattr(pipeline, "PIECE", 10**9)
+    monkeypatch.setattr(joint, "PIECE", 10**9)
     whole = list(module.pieces(mel, generator=seeded(3)))
     assert len(whole) == 1
-    monkeypatch.setattr(pipeline, "PIECE", 10)
+    monkeypatch.setattr(joint, "PIECE", 10)
     pieces = list(module.pieces(mel, generator=seeded(3)))
     assert len(pieces) > 5
     together = torch.cat(pieces, -1)
@@ -100,15 +100,15 @@ def test_a_piece_that_looks_too_little_around_itself_would_show(monkeypatch):
     mel = torch.rand(SMALL.n_mels, 700, generator=seeded())
     module = MelToAudio(SMALL, n_iter=5, refine=None)
     whole = module(mel, generator=seeded(3))
-    monkeypatch.setattr("inbounds.audio.pipeline.block_frames", lambda n_fft, hop: 1)
-    monkeypatch.setattr(pipeline, "PIECE", 10)
-    cuts = pipeline._Problem.cuts
+    monkeypatch.setattr("inbounds.audio.joint.block_frames", lambda n_fft, hop: 1)
+    monkeypatch.setattr(joint, "PIECE", 10)
+    cuts = joint.Inversion.cuts
 
     def narrow(self):
         for core, _ in cuts(self):
             yield core, slice(max(core.start - 4, 0), min(core.stop + 4, 700))
 
-    monkeypatch.setattr(pipeline._Problem, "cuts", narrow)
+    monkeypatch.setattr(joint.Inversion, "cuts", narrow)
     assert (module(mel, generator=seeded(3)) - whole).norm() > 0.01 * whole.norm()
 
 
