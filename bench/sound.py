@@ -130,22 +130,19 @@ def quality(kind: str, base: MelSpec, cuts: list[Clip], seeds: int, ways: dict[s
         spec = base.replace(power=power)
         mels = [spec.mel(clip.sound) for clip in cuts]
         for name, way in ways.items():
-            taken, found = 0.0, []
+            found = []
             for clip, mel in zip(cuts, mels, strict=True):
                 for seed in range(seeds):
-                    start = time.perf_counter()
                     made = way(mel, spec, 64, len(clip.sound), seed)
-                    taken += time.perf_counter() - start
                     found.append(figures(clip, made, mel, spec))
-            row = shown(np.mean(found, axis=0))
-            rows.append([int(power), name, *row, taken / sum(len(c.sound) / c.rate for c in cuts) / seeds])
+            rows.append([int(power), name, *shown(np.mean(found, axis=0))])
             print(kind, *rows[-1], flush=True)
     described = (
         "16 kHz 1024/256/80" if kind == "speech" else f"44.1 kHz 2048/512/128, first {MUSIC_SECONDS} s"
     )
     counted = f"mean of {len(cuts)} clips and {seeds} seeds, 64 iterations"
     heading = f"### {kind.capitalize()}, {described}: {counted}\n\n"
-    return heading + report.table(["power", "way", *names, "seconds a second"], rows)
+    return heading + report.table(["power", "way", *names], rows)
 
 
 def reference_sound(cuts: list[Clip]) -> Clip:
