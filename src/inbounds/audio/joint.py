@@ -24,7 +24,7 @@ from inbounds.audio import start
 from inbounds.audio.frames import make_framing
 from inbounds.audio.inverse import inverse_mel_scale
 from inbounds.audio.melspec import MelSpec
-from inbounds.audio.partials import lobes, lone_partials
+from inbounds.audio.partials import lobes, lone_partials, tones_and_rest
 from inbounds.audio.phase import mark_broken, scaled
 from inbounds.audio.recurrence import Recurrence, Refine, retrieve
 from inbounds.audio.sweep import block_frames, sweep_for
@@ -117,7 +117,7 @@ class Inversion:
         frames = self.framing.frames(self.time, length=self.length, first=context.start, last=context.stop)
         sweep = sweep_for(frames, differentiable=mel.requires_grad)
         energy = self.invert(mel, "envelope")
-        tones, rest = lone_partials(energy, mel, self.lobes)
+        tones, rest = tones_and_rest(energy, lone_partials(mel, self.lobes), self.lobes)
         energy = self.invert(mel, tones + rest)
         magnitude, gain = scaled(self.magnitude(energy))
         spectrum = start.first_spectrum(magnitude, self.settings.init, self.framing, seed, context.start)
@@ -142,7 +142,7 @@ class Inversion:
     ) -> Refine | None:
         """What `retrieve` asks before each sweep.
 
-        `rest` is what `lone_partials` left, `gain` what the magnitudes were divided by for `retrieve`.
+        `rest` is what partials left of the smooth spectrum, `gain` what `retrieve` has the magnitudes divided by.
         """
         schedule = self.settings.refine
         if schedule is None:

@@ -45,6 +45,24 @@ class Lobes(NamedTuple):
         return Lobes(*(t.to(like) if t.is_floating_point() else t.to(like.device) for t in self))
 
 
+class Partials(NamedTuple):
+    """Lone partials, in the order of their frames, counted through the batch.
+
+    Attributes:
+        frame: the frame.
+        pair: the lower of the two bands that hear it most.
+        place: the bin, with its fraction.
+        height: of the lobe's top.
+        sure: from 0 to 1, how like a lobe the bands are: the share of the lobe that is taken.
+    """
+
+    frame: Int[Tensor, " p"]
+    pair: Int[Tensor, " p"]
+    place: Float[Tensor, " p"]
+    height: Float[Tensor, " p"]
+    sure: Float[Tensor, " p"]
+
+
 @functools.lru_cache(maxsize=8)
 def lobes(spec: MelSpec) -> Lobes:
     """The tables for a spec, in float64 on the CPU."""
@@ -99,14 +117,13 @@ def _profile_at(point: Float[Tensor, "*shape"], profile: Float[Tensor, " points"
     return torch.lerp(profile[low], profile[low + 1], (point - low).clamp(max=1))
 
 
-def lone_partials(
-    energy: Float[Tensor, "b time n_stft"], mel: Float[Tensor, "b time n_mels"], table: Lobes
-) -> tuple[Float[Tensor, "b time n_stft"], Float[Tensor, "b time n_stft"]]:
-    """The lobes of the lone partials that a mel shows, and what they leave of a smooth spectrum: its rest."""
+def lone_partials(mel: Float[Tensor, "b time n_mels"], table: Lobes) -> Partials:
+    """Where two bands louder than their neighbours, and those, are such as one lobe would make them."""
     heard = (mel / torch.where(table.peaks > 0, table.peaks, 1.0)).flatten(0, 1)
     pairs = heard[:, :-1] + heard[:, 1:]
     if not pairs.numel():
-        return torch.zeros_like(energy), energy
+        none = torch.zeros(0, dtype=torch.long, device=mel.device)
+        return Partials(none, none, mel.new_zeros(0), mel.new_zeros(0), mel.new_zeros(0))
     loudest = functional.max_pool1d(pairs.detach()[:, None], 5, stride=1, padding=2)[:, 0]
     frame, pair = torch.nonzero((pairs == loudest) & (pairs > 0), as_tuple=True)
     level = pairs[frame, pair]
@@ -120,17 +137,28 @@ def lone_partials(
     unlike = (seen - gain[:, None] * expected).square().sum(1) / seen.square().sum(1)
     sure = (1 - unlike / LIKENESS**2).clamp(min=0)
     lone = torch.nonzero(sure > 0)[:, 0]  # leaves out what the table knows no place for, and is NaN
-    frame, pair, sure, height = (t[lone] for t in (frame, pair, sure, gain * level))
+    return Partials(*(t[lone] for t in (frame, pair, (low + fraction) / PLACES, gain * level, sure)))
 
+
+def tones_and_rest(
+    energy: Float[Tensor, "b time n_stft"], partials: Partials, table: Lobes
+) -> tuple[Float[Tensor, "b time n_stft"], Float[Tensor, "b time n_stft"]]:
+    """The partials' lobes, and what they leave of a smooth spectrum."""
+    frame, pair, place, height, sure = partials
+    frames, n_stft = energy.shape[:-1].numel(), energy.shape[-1]
     # The pairs are at least three bands apart, so no interval between filters' peaks has two partials.
-    kept = torch.ones_like(functional.pad(heard, (0, 1)))
+    kept = energy.new_ones(frames, len(table.peaks) + 1)
     for interval in range(3):
         kept = kept.index_put((frame, pair + interval), 1 - sure)
     rest = energy * kept[:, table.interval].reshape(energy.shape)
-    bins, shape = lobe_at((low[lone] + fraction[lone]) / PLACES, table.profile, energy.shape[-1])
-    lobe = (height * sure)[:, None] * shape
-    tones = torch.zeros_like(energy).flatten(0, 1)
-    tones = tones.index_put((frame[:, None], bins), lobe, accumulate=True)
+
+    bins, shape = lobe_at(place, table.profile, n_stft)
+    lobe, tones = (height * sure)[:, None] * shape, energy.new_zeros(frames, n_stft)
+    # One partial a frame at a time: sums of floats depend on the order, which threads would not keep.
+    rank = torch.arange(len(frame), device=frame.device) - torch.searchsorted(frame, frame)
+    for count in range(int(rank.max()) + 1 if len(rank) else 0):
+        some = torch.nonzero(rank == count)[:, 0]
+        tones.index_put_((frame[some, None], bins[some]), lobe[some], accumulate=True)
     return tones.reshape(energy.shape), rest
 
 
