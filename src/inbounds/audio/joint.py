@@ -142,7 +142,8 @@ class Inversion:
     ) -> Refine | None:
         """What `retrieve` asks before each sweep.
 
-        `rest` is what partials left of the smooth spectrum, `gain` what `retrieve` has the magnitudes divided by.
+        `rest` is what partials left of the smooth spectrum, `gain` what the magnitudes `retrieve` works with
+        are to be multiplied by.
         """
         schedule = self.settings.refine
         if schedule is None:
