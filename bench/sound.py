@@ -1,6 +1,6 @@
 """From mel to sound: quality over clips and seeds, time on 2 min 16 s at 44.1 kHz. Writes results/sound.md.
 
-python bench/sound.py [--audio DIR] [--seeds 5] [--only griffin-lim,speech,music,reference]
+python bench/sound.py [--audio DIR] [--seeds 5] [--only griffin-lim,reference,sines,…]
 """
 
 import argparse
@@ -205,6 +205,29 @@ def whole_way(clip: Clip) -> str:
     return heading + report.table(headers, rows)
 
 
+def sines() -> str:
+    """How far from its frequency a sine comes back, and what else comes with it."""
+    rows = []
+    for rate, n_fft, hop, n_mels in ((16000, 1024, 256, 80), (22050, 1024, 256, 80), (44100, 2048, 512, 128)):
+        t = torch.arange(3 * rate) / rate
+        hertz = torch.fft.rfftfreq(16 * rate, 1 / rate)
+        for frequency in (220.0, 440.0, 1000.0, 1437.3, 3000.0, 6000.0):
+            row: list[object] = [f"{rate} {n_fft}/{hop}/{n_mels}", frequency]
+            for power in (1.0, 2.0):
+                spec = MelSpec(rate, n_fft, hop, n_mels, mel_scale="slaney", norm="slaney", power=power)
+                sine = 0.5 * torch.sin(2 * torch.pi * frequency * t)
+                made = mel_to_audio(spec.mel(sine), spec, n_iter=64, generator=seeded(0), length=len(sine))
+                middle = made[rate // 2 : -rate // 2]
+                spectrum = torch.fft.rfft(middle * torch.hann_window(len(middle)), 16 * rate).abs()
+                peak = float(hertz[spectrum.argmax()])
+                other = spectrum[(hertz - peak).abs() > 20].max() / spectrum.max()
+                row += [f"{peak - frequency:+.2f}", f"{20 * float(other.log10()):.0f}"]
+            rows.append(row)
+            print(*row, flush=True)
+    headers = ["mel", "Hz", "off by, power 1", "highest other, dB", "off by, power 2", "highest other, dB"]
+    return "### A sine, 64 iterations\n\n" + report.table(headers, rows)
+
+
 def main() -> None:
     default = os.environ.get("INBOUNDS_AUDIO", Path(__file__).parents[2] / "shared" / "audio")
     bundled = Path(inbounds.audio.__file__).parent / "data"
@@ -212,7 +235,7 @@ def main() -> None:
     parser.add_argument("--audio", type=Path, default=default if Path(default).is_dir() else bundled)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--music-seeds", type=int, default=2)
-    parser.add_argument("--only", default="griffin-lim,reference,speech,music,schedules")
+    parser.add_argument("--only", default="griffin-lim,reference,sines,speech,music,schedules")
     options = parser.parse_args()
 
     speech, music = list(clips(options.audio, "speech")), list(clips(options.audio, "music"))
@@ -221,6 +244,7 @@ def main() -> None:
     if music:
         sections["griffin-lim"] = lambda: griffin_lims(reference_sound(music))
         sections["reference"] = lambda: whole_way(reference_sound(music))
+    sections["sines"] = sines
     if speech:
         sections["speech"] = lambda: quality("speech", SPEECH, speech, options.seeds)
     if music:
