@@ -138,3 +138,15 @@ def test_refusals():
         kkt_residual(A, b, x, bounds=3)
     with pytest.raises(TypeError, match="upper must be None, a number or a tensor"):
         kkt_residual(A, b, x, bounds=(0, "high"))
+
+
+def test_a_large_x_is_not_taken_for_an_optimum():
+    """Two columns that differ by rounding, at 1e14: the gradient there is rounding, or hides in it."""
+    generator = torch.Generator().manual_seed(0)
+    column, b = torch.randn(2, 9, generator=generator, dtype=torch.float64)
+    A = torch.stack([column, -column], dim=1)
+    A[0, 1] *= 1 + 1e-15
+    x = torch.full((2,), 1e14, dtype=torch.float64)
+    gradient = A.T @ (A @ x - b)
+    assert gradient.abs().max() > 0.01 * (A.T @ b).abs().max()
+    assert kkt_residual(A, b, x) > 1e-3

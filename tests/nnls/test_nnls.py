@@ -210,3 +210,16 @@ def test_graded_columns_do_not_end_early():
         x, info = nnls(A, b, full_output=True)
         assert info.converged.all()
         assert kkt_residual(A, b, x).max() <= 1e-9
+
+
+def test_the_banded_solver_says_what_it_missed():
+    """Columns over 24 decades are too much for it."""
+    generator = torch.Generator().manual_seed(0)
+    A = torch.zeros(6, 14, dtype=torch.float64)
+    for j in range(14):
+        A[j % 5 : j % 5 + 2, j] = torch.rand(2, generator=generator, dtype=torch.float64)
+    A = A * 10 ** (24 * torch.rand(14, generator=generator, dtype=torch.float64) - 12)
+    b = torch.randn(6, 50, generator=generator, dtype=torch.float64)
+    with pytest.warns(UserWarning, match="did not converge"):
+        _, info = nnls(A, b, method="banded", full_output=True)
+    assert not info.converged.all()

@@ -12,7 +12,7 @@ from inbounds.nnls.banded import bands, solve_columns
 from inbounds.nnls.checks import Problem
 from inbounds.nnls.info import Info
 from inbounds.nnls.kkt import certificate
-from inbounds.nnls.operator import bounded_least_squares
+from inbounds.nnls.operator import bounded_least_squares, warn_of_missed
 
 CERTAIN = 1e-10  # a certificate above this, and the banded solver's answer is not taken
 LARGE = 4096  # the smaller side of A from which its square is no longer worth forming
@@ -91,6 +91,12 @@ def solve_banded(problem: Problem, prior: Float[Tensor, "g n k"] | None) -> Foun
             f'method="banded" needs one A of shape (m, n) for all right-hand sides; got {len(problem.A)}'
         )
     return Found(*solve_columns(problem.A[0], problem.b, prior="flat" if prior is None else prior))
+
+
+def warn_of_banded(found: Found) -> None:
+    """As the dense solver does, where the answer can be looked at."""
+    if not (torch.compiler.is_compiling() or is_functorch_wrapped_tensor(found.converged)):
+        warn_of_missed(found.x, found.converged)
 
 
 def left_over(problem: Problem, found: Found) -> bool:

@@ -27,9 +27,9 @@ def kkt_residual(
     and for a box its projected-gradient form ‖D x - P(D x - g)‖∞ over the larger of ‖D⁻¹Aᵀb‖∞ and the same
     of A p, p the point of the box nearest 0 (which is 0 for x >= 0). It does not change when b, all of A, or
     one of its columns is scaled, bounds and x along with them. A numerator that may
-    be rounding alone, up to 8 eps ‖|A||x| + |b|‖₂, counts zero, as where b is orthogonal to the columns. Zero
-    columns count zero; where the denominator is zero, the value is 0 at an optimum and inf elsewhere. A
-    NaN stays in its column.
+    be rounding alone, up to 8 eps ‖|A||x| + |b|‖₂, counts zero, as where b is orthogonal to the columns; but
+    no more than eps^¼ ‖|b| + |A p|‖₂ is forgiven, however large x. Zero columns count zero; where the
+    denominator is zero, the value is 0 at an optimum and inf elsewhere. A NaN stays in its column.
 
     Args:
         A: (m, n), or (*batch, m, n).
@@ -81,9 +81,11 @@ def certificate(
     scaled = [torch.where(norms == 0, 0.0, norms * value) for value in (x, lower, upper)]
     gradient = unit.mT @ (unit @ scaled[0] - b)
     summed = unit.abs() @ scaled[0].abs() + b.abs()
-    rounding = ROUNDING * torch.finfo(b.dtype).eps * column_norms(summed).squeeze(-1)
-    start = torch.zeros_like(scaled[1]).clamp(scaled[1], scaled[2])
-    size = torch.maximum((unit.mT @ b).abs(), (unit.mT @ (unit @ start)).abs()).amax(dim=-2)
+    start = unit @ torch.zeros_like(scaled[1]).clamp(scaled[1], scaled[2])
+    size = torch.maximum((unit.mT @ b).abs(), (unit.mT @ start).abs()).amax(dim=-2)
+    # Where x is so large that all is rounding, nothing is certain, least of all an optimum.
+    eps, length = torch.finfo(b.dtype).eps, column_norms(b.abs() + start.abs()).squeeze(-1)
+    rounding = torch.minimum(ROUNDING * eps * column_norms(summed).squeeze(-1), eps**0.25 * length)
     return scaled_certificate(scaled[0], gradient, scaled[1], scaled[2], size, rounding)
 
 

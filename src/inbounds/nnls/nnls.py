@@ -82,4 +82,6 @@ def nnls(
         found = driver.solve_banded(given, None if prior is None else start)
     if found is None or (options.method == "auto" and driver.left_over(given, found)):
         found = driver.solve(given, lower, upper, start, options)
+    elif options.method == "banded":
+        driver.warn_of_banded(found)
     return driver.answer(given, found, lower, upper, b.dtype, full_output)

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from inbounds.nnls import dense, gradient
@@ -33,14 +34,19 @@ def _solve(
 
         found = lbfgsb.solve(A, b, lower, upper, prior, weight, dual=dual, tol=tol, maxiter=maxiter)
     converged = found.reached & (found.certificate <= tol)
-    missed = int((~converged & ~found.x.isnan().any(dim=-2)).sum())
+    warn_of_missed(found.x, converged)
+    return found.x, found.nit, converged
+
+
+def warn_of_missed(x: Float[Tensor, "g n k"], converged: Bool[Tensor, "g k"]) -> None:
+    """Say how many columns are no optimum; those that are NaN say so themselves."""
+    missed = int((~converged & ~x.isnan().any(dim=-2)).sum())
     if missed:
         warnings.warn(
             f"{missed} of {converged.numel()} right-hand sides did not converge to the tolerance, or to the "
             "nearest optimum; full_output=True says which",
             stacklevel=2,
         )
-    return found.x, found.nit, converged
 
 
 def _fake(A, b, lower, upper, prior, weight, method, dual, tol, maxiter):
